@@ -1,0 +1,1 @@
+"""Personas and persona-driven conversations from web documents, every row explained."""
