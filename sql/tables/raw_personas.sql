@@ -1,0 +1,17 @@
+-- Every persona found in a reply. hop 0 comes from a document, hop n from a persona of hop n - 1.
+create table if not exists raw_personas (
+    lang varchar not null,
+    ordinal bigint not null,
+    persona_id varchar not null,
+    persona varchar not null,
+    method varchar not null,
+    relation varchar not null,
+    relation_label varchar,
+    detail varchar not null,
+    hop integer not null,
+    parent_persona_id varchar,
+    root_persona_id varchar not null,
+    doc_id varchar not null,
+    answer_key varchar not null,
+    prompt_version varchar not null
+);
