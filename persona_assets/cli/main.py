@@ -1,0 +1,57 @@
+"""The command line: `persona-assets --help`."""
+
+import sys
+
+import click
+
+from persona_assets.cli.inspect import doctor, funnel, why
+from persona_assets.cli.ledger import ledger
+from persona_assets.cli.run import demo, export, run
+from persona_assets.errors import PersonaAssetsError, explain
+
+EPILOG = """
+Exit codes: 0 done; 1 failed, with one line that says what to do; 2 wrong usage;
+130 interrupted (run the same command again to go on).
+"""
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}, epilog=EPILOG)
+@click.version_option(package_name="persona-assets")
+def cli() -> None:
+    """Turn web documents in any language into personas and persona-driven conversations.
+
+    Start with `persona-assets demo`, or open the web UI with `dagster dev`.
+    """
+
+
+for command in (demo, run, funnel, why, export, ledger, doctor):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Run the command line; failures a user can act on become one line and exit code 1."""
+    try:
+        cli(standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted: answers received so far are kept; run the same command to go on", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of our output (a pager, head) has seen enough.
+        sys.stderr.close()
+        sys.exit(0)
+    except Exception as error:
+        cause = explain(error)
+        if cause is None:
+            raise
+        fail(cause)
+
+
+def fail(error: PersonaAssetsError) -> None:
+    """Print one line for an error and leave with exit code 1."""
+    click.echo(f"error: {error}", err=True)
+    sys.exit(1)

@@ -1,0 +1,93 @@
+"""What the command line prints: tables, lives, a live progress line, and errors."""
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from persona_assets.llm.progress import LogReporter, Reporter, Tally, log, reporter
+
+REDRAW_S = 0.2
+INDENT = "    "
+
+
+def print_json(value: object) -> None:
+    """Print a value as JSON, readable by people and programs."""
+    click.echo(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+
+
+def print_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], title: str | None = None) -> None:
+    """Print rows under the given headings (column name -> heading); numbers to the right."""
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for name, heading in columns.items():
+        numeric = all(isinstance(row[name], int | float) for row in rows)
+        table.add_column(heading, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*("" if row[name] is None else str(row[name]) for name in columns))
+    # A pipe has no width of its own; a narrow default would break the numbers apart.
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+
+
+def print_life(chapters: Sequence[Mapping[str, Any]]) -> None:
+    """Print the chapters of `report.why.life_of`."""
+    for chapter in chapters:
+        click.secho(str(chapter["chapter"]).upper(), bold=True)
+        for key, value in chapter.items():
+            if key == "chapter" or value is None:
+                continue
+            if key == "rows":
+                for row in value:
+                    facts = ", ".join(f"{name}: {_short(part)}" for name, part in row.items() if part is not None)
+                    click.echo(f"{INDENT}- {facts}")
+            elif key == "messages":
+                for message in value:
+                    click.echo(f"{INDENT}{message['role']}: {message['content']}")
+            else:
+                click.echo(f"{INDENT}{key}: {value}")
+        click.echo()
+
+
+def _short(value: object, chars: int = 160) -> str:
+    text = " ".join(str(value).split())
+    return text if len(text) <= chars else text[: chars - 1] + "…"
+
+
+class LiveLine:
+    """Redraws one line on the terminal while a stage runs, and leaves its last state behind."""
+
+    def __init__(self) -> None:
+        self._drawn = 0.0
+
+    def update(self, tally: Tally) -> None:
+        """Redraw, a few times a second at most."""
+        now = time.monotonic()
+        if now - self._drawn >= REDRAW_S:
+            self._drawn = now
+            self._draw(tally.line())
+
+    def finish(self, tally: Tally) -> None:
+        """Leave the final line behind."""
+        self._draw(tally.line() + "\n")
+
+    def _draw(self, text: str) -> None:
+        sys.stderr.write("\r\x1b[2K" + text)
+        sys.stderr.flush()
+
+
+def start_reporting() -> None:
+    """Report progress to standard error: a live line on a terminal, plain lines elsewhere."""
+    logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
+    log.setLevel(logging.INFO)
+    chosen: Reporter = LiveLine() if sys.stderr.isatty() else LogReporter()
+    reporter.set(chosen)
+
+
+def say(text: str) -> None:
+    """Tell the user something that is not the result: on standard error."""
+    click.echo(text, err=True)
