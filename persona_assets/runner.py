@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from dagster import AssetKey, AssetSelection, DagsterInstance, Definitions
+from dagster import AssetKey, AssetSelection, DagsterError, DagsterInstance, Definitions
 from dagster._core.instance.ref import InstanceRef
 
 from persona_assets.definitions import build_definitions
@@ -96,19 +96,19 @@ def selected_keys(definitions: Definitions, select: str | None) -> list[AssetKey
     """
     graph = definitions.resolve_asset_graph()
     if select is None:
-        return sorted(graph.executable_asset_keys - {AssetKey("prompt_packs")})
+        return sorted(graph.materializable_asset_keys)
     chosen: set[AssetKey] = set()
     for part in select.split(","):
         try:
             keys = AssetSelection.from_string(part.strip()).resolve(graph)
-        except Exception as error:  # noqa: BLE001  (the parser's own exceptions are not public)
-            raise SelectionError(f"--select {part!r}: {str(error).splitlines()[0]}") from None
+        except DagsterError:
+            keys = frozenset()
         if not keys:
-            known = ", ".join(sorted(key.to_user_string() for key in graph.executable_asset_keys))
+            known = ", ".join(sorted(key.to_user_string() for key in graph.materializable_asset_keys))
             raise SelectionError(f"--select {part!r} names no asset; there are {known}")
         chosen |= keys
     together = {sibling for key in chosen for sibling in graph.get(key).execution_set_asset_keys}
-    return sorted((chosen | together) - {AssetKey("prompt_packs")})
+    return sorted((chosen | together) & graph.materializable_asset_keys)
 
 
 def _run(

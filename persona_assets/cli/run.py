@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from persona_assets.cli.options import home_option, json_option, languages_option, profile_option
-from persona_assets.cli.terminal import print_json, print_table, say, start_reporting
+from persona_assets.cli.terminal import own_command, print_json, print_table, say, start_reporting
 from persona_assets.errors import PersonaAssetsError
 from persona_assets.home import Home, home_of
 from persona_assets.languages import language, languages, parse_codes
@@ -147,7 +147,7 @@ def _materialize(
 
 
 def _report(place: Home, codes: Sequence[str], *, as_json: bool) -> None:
-    rows = funnel_rows(Warehouse(place.warehouse), codes)
+    rows = sorted(funnel_rows(Warehouse(place.warehouse), codes), key=lambda row: codes.index(row["lang"]))
     if as_json:
         print_json(rows)
         return
@@ -185,14 +185,19 @@ def _show_samples(place: Home, codes: Sequence[str]) -> None:
 def _next_steps(place: Home) -> None:
     persona = Warehouse(place.warehouse).query("select loser_id from duplicate_personas order by all limit 1")
     example = persona["loser_id"][0] if persona.height else "<id>"
+    program = own_command()
     click.echo(
         f"""
 Database: {place.warehouse}
 Dataset:  {place.dataset} (open it with datasets.load_dataset)
 
 Try next:
-  persona-assets why {example}     the life of a persona, here one dropped as a near-duplicate
-  persona-assets funnel            what every stage kept and let go
-  dagster dev                      the same assets in the web UI: lineage, materialize, history
-  persona-assets run --help        your own documents and your own model"""
+  {program} why {example}
+      the life of a persona, here of one dropped as a near-duplicate
+  {program} funnel
+      what every stage kept and let go
+  {program.replace("persona-assets", "dagster")} dev
+      the same assets in the web UI: lineage, materialize, history
+  {program} run --help
+      your own documents and your own model"""
     )

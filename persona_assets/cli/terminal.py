@@ -1,17 +1,18 @@
 """What the command line prints: tables, lives, a live progress line, and errors."""
 
 import json
-import logging
+import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console
 from rich.table import Table
 
-from persona_assets.llm.progress import LogReporter, Reporter, Tally, log, reporter
+from persona_assets.llm.progress import LOG_EVERY_S, Tally, reporter
 
 REDRAW_S = 0.2
 INDENT = "    "
@@ -80,12 +81,35 @@ class LiveLine:
         sys.stderr.flush()
 
 
+class PlainLines:
+    """Writes a line now and then while a stage runs, and one at its end."""
+
+    def __init__(self) -> None:
+        self._written = time.monotonic()
+
+    def update(self, tally: Tally) -> None:
+        """Write a line if the last one is ten seconds old."""
+        now = time.monotonic()
+        if now - self._written >= LOG_EVERY_S:
+            self._written = now
+            say(INDENT + tally.line())
+
+    def finish(self, tally: Tally) -> None:
+        """Write the final line."""
+        say(INDENT + tally.line())
+
+
 def start_reporting() -> None:
     """Report progress to standard error: a live line on a terminal, plain lines elsewhere."""
-    logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
-    log.setLevel(logging.INFO)
-    chosen: Reporter = LiveLine() if sys.stderr.isatty() else LogReporter()
-    reporter.set(chosen)
+    reporter.set(LiveLine() if sys.stderr.isatty() else PlainLines())
+
+
+def own_command() -> str:
+    """How to call this program again from the current folder, whether or not its environment is active."""
+    program = Path(sys.prefix) / "bin" / "persona-assets"
+    if os.environ.get("VIRTUAL_ENV") == sys.prefix or not program.is_relative_to(Path.cwd()):
+        return "persona-assets"
+    return str(program.relative_to(Path.cwd()))
 
 
 def say(text: str) -> None:

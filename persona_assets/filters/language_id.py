@@ -61,10 +61,10 @@ class FastTextIdentifier:
         return [self._identify(text) for text in texts]
 
     def _identify(self, text: str) -> Detected:
+        if not any(map(str.isalpha, text)):
+            return Detected("", 0.0)
         # fastText reads one line; its scores can exceed 1 by rounding.
         labels, scores = self._model.predict(" ".join(text.split()), k=1)
-        if not labels:
-            return Detected("", 0.0)
         return Detected(str(labels[0]).removeprefix("__label__"), min(float(scores[0]), 1.0))
 
     def labels_of(self, language: Language) -> tuple[str, ...]:
