@@ -5,8 +5,10 @@ from pathlib import Path
 
 import click
 
-from persona_assets.cli.options import home_option
+from persona_assets.cli.options import home_option, languages_option
 from persona_assets.home import home_of
+from persona_assets.languages import parse_codes
+from persona_assets.llm import failures
 from persona_assets.llm.exchange import answers_file, export_answers, import_answers
 
 
@@ -43,3 +45,18 @@ def import_(source: Path, questions: Path | None, home: str | None) -> None:
         source = verified
     done = import_answers(folder, source)
     click.echo(f"{done.read} answers read, {done.added} of them new")
+
+
+@click.command("retry-failed")
+@languages_option
+@home_option
+def retry_failed(languages: str | None, home: str | None) -> None:
+    """Forget the failed requests of the ledger, so that the next run asks exactly those again.
+
+    Failures that may pass (timeouts, overload) are asked again in any case; this is for those that
+    the endpoint refused for good, after what caused it has been mended.
+    """
+    forgotten = failures.retry_failed(home_of(home).ledger, parse_codes(languages) if languages else None)
+    for kind, count in forgotten.most_common():
+        click.echo(f"{kind}: {count}")
+    click.echo(f"{forgotten.total()} failures forgotten" + ("; run again to ask them" if forgotten else ""))

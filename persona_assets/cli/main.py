@@ -5,12 +5,14 @@ import sys
 import click
 
 from persona_assets.cli.inspect import doctor, funnel, why
-from persona_assets.cli.ledger import ledger
+from persona_assets.cli.ledger import ledger, retry_failed
 from persona_assets.cli.run import demo, export, run
-from persona_assets.errors import PersonaAssetsError, explain
+from persona_assets.errors import BudgetReachedError, PersonaAssetsError, explain
 
+BUDGET_REACHED = 3
 EPILOG = """
 Exit codes: 0 done; 1 failed, with one line that says what to do; 2 wrong usage;
+3 the budget is reached (answers are kept; the same command goes on with a fresh budget);
 130 interrupted (run the same command again to go on).
 """
 
@@ -24,7 +26,7 @@ def cli() -> None:
     """
 
 
-for command in (demo, run, funnel, why, export, ledger, doctor):
+for command in (demo, run, funnel, why, export, ledger, retry_failed, doctor):
     cli.add_command(command)
 
 
@@ -52,6 +54,6 @@ def main() -> None:
 
 
 def fail(error: PersonaAssetsError) -> None:
-    """Print one line for an error and leave with exit code 1."""
+    """Print one line for an error and leave with exit code 1, or 3 where the budget is reached."""
     click.echo(f"error: {error}", err=True)
-    sys.exit(1)
+    sys.exit(BUDGET_REACHED if isinstance(error, BudgetReachedError) else 1)

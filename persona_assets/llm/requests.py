@@ -29,7 +29,10 @@ class ResponseFormat:
 
 @dataclass(frozen=True)
 class Request:
-    """One question to a model. `origin` names the row it is asked for (a document, a persona)."""
+    """One question to a model. `origin` names the row it is asked for (a document, a persona).
+
+    An `optional` one may fail without counting towards `max_failed_share`.
+    """
 
     stage: str
     lang: str
@@ -42,13 +45,14 @@ class Request:
     max_tokens: int = 2048
     sample: int = 0
     facts: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    optional: bool = field(default=False, compare=False)
 
     @cached_property
     def key(self) -> str:
         """The answer key: 128 bits of BLAKE2b over everything that shapes the answer, as 32 hex digits.
 
         `max_tokens` is not part of it, so that raising the limit asks again only for answers that
-        were cut off; neither is `facts`, which only carries what the caller wants back.
+        were cut off; neither are `facts`, which only carry what the caller wants back, and `optional`.
         """
         form = self.response_format
         shaping = {
@@ -59,7 +63,7 @@ class Request:
             "sample": self.sample,
         }
         canonical = json.dumps(shaping, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-        return hashlib.blake2b(canonical.encode(), digest_size=16).hexdigest()
+        return hashlib.blake2b(canonical.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True)

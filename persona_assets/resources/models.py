@@ -15,7 +15,8 @@ class LanguageModelResource(ConfigurableResource):  # type: ignore[type-arg]
 
     def open(self) -> LanguageModel:
         """The model, with the ledger of the run's home."""
-        return LanguageModel(self.settings.load().llm, self.settings.at().ledger)
+        profile = self.settings.load()
+        return LanguageModel(profile.llm, self.settings.at().ledger, profile.budget)
 
 
 class LanguageIdResource(ConfigurableResource):  # type: ignore[type-arg]
