@@ -50,9 +50,7 @@ ENGLISH = Phrases(
         compares prices before buying anything | and wants the children to learn other languages | and
         worries about the cost of housing | and enjoys explaining things to others | and misses the sea
         when travelling | and keeps the accounts of a cooperative"""),
-    relations=_split(
-        "older sister | night-shift colleague | next-door neighbour | former pupil | rival | cleaner"
-    ),
+    relations=_split("older sister | night-shift colleague | next-door neighbour | former pupil | rival | cleaner"),
     asks=(
         _split("""I have to plan the meals for a village fair on Saturday. | My neighbours want to share
             one garden and cannot agree on the watering. | The bus I take to work has changed its
@@ -99,9 +97,7 @@ SPANISH = Phrases(
         aprendan otras lenguas | y se preocupa por el precio de la vivienda | y disfruta explicando a
         los demás lo que sabe | y echa de menos el mar cuando viaja | y lleva las cuentas de una
         cooperativa"""),
-    relations=_split(
-        "hermana mayor | compañero de turno | vecina de abajo | antiguo alumno | rival | limpiadora"
-    ),
+    relations=_split("hermana mayor | compañero de turno | vecina de abajo | antiguo alumno | rival | limpiadora"),
     asks=(
         _split("""Tengo que organizar las comidas de la feria del pueblo para el sábado. | Mis vecinos
             quieren compartir un huerto y no se ponen de acuerdo con el riego. | El autobús que me lleva
@@ -149,9 +145,7 @@ BASQUE = Phrases(
         gehiago ikastea nahi du | eta etxebizitzaren prezioak kezkatzen du | eta gustura azaltzen die
         besteei dakiena | eta itsasoaren falta sumatzen du kanpoan dagoenean | eta kirol-talde baten
         kontuak eramaten ditu"""),
-    relations=_split(
-        "ahizpa zaharrena | txandakidea | beheko auzokoa | ikasle ohia | aurkaria | garbitzailea"
-    ),
+    relations=_split("ahizpa zaharrena | txandakidea | beheko auzokoa | ikasle ohia | aurkaria | garbitzailea"),
     asks=(
         _split("""Larunbateko herriko azokarako bazkariak antolatu behar ditut. | Auzokoek baratze bat
             partekatu nahi dute, baina ez dira ados jartzen ureztatzeaz. | Lanera joateko hartzen dudan

@@ -54,9 +54,7 @@ def chat(text: str = "a document", *, system: str = SYSTEM["en"], **more: Any) -
     return {"model": "tiny", "messages": messages, **more}
 
 
-def ask(
-    endpoint: Endpoint, body: object, *, key: str | None = None, timeout: float = 30.0
-) -> tuple[Any, str]:
+def ask(endpoint: Endpoint, body: object, *, key: str | None = None, timeout: float = 30.0) -> tuple[Any, str]:
     """The response object and its body, error responses included."""
     headers = {"Authorization": f"Bearer {key or endpoint.key}", "Content-Type": "application/json"}
     request = Request(f"{endpoint.base_url}/chat/completions", json.dumps(body).encode(), headers)

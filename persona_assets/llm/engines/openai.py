@@ -89,6 +89,9 @@ class OpenAIEngine:
     def _classified(self, error: "openai.APIError") -> Exception:
         import openai
 
+        # The aiohttp transport reports a refused connection as a timeout of connecting.
+        if type(error.__cause__).__name__ == "ConnectTimeout":
+            return AskError("connection", self._said(error.__cause__), retryable=True)
         # The parent of the timeout class is the connection class, so the order matters.
         if isinstance(error, openai.APITimeoutError):
             return AskError("timeout", "the connection timed out", retryable=True)
