@@ -42,5 +42,11 @@ def test_an_endpoint_that_is_down_refuses_the_key_or_lacks_the_model_is_told(cli
     assert "lists no model 'gpt-4o-mini' but tiny" in told(endpoint.base_url, endpoint.key)
 
 
+def test_a_key_in_dotenv_is_read_and_the_shell_wins(cli: Cli, endpoint: Endpoint, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text(f"OPENAI_API_KEY={endpoint.key}\n", encoding="utf-8")
+    assert cli("doctor", OPENAI_BASE_URL=endpoint.base_url).returncode == 0
+    assert cli("doctor", OPENAI_BASE_URL=endpoint.base_url, OPENAI_API_KEY="test-key-wrong").returncode == 1
+
+
 def test_the_demo_needs_neither_key_nor_endpoint(cli: Cli) -> None:
     assert cli("doctor", "--profile", "demo").returncode == 0
