@@ -114,6 +114,8 @@ IDS = {
     "rejected_replies": "answer_key",
     "persona_answers": "answer_key",
     "conversation_answers": "answer_key",
+    "persona_edges": "persona_a",
+    "materializations": "run_id",
 }
 
 
