@@ -1,5 +1,5 @@
 -- What a run made, and under which profile.
-select asset, lang, materialized_at, profile, settings
+select run_id, asset, lang, materialized_at, profile, settings
 from materializations
 where run_id = $id
 order by materialized_at, asset;
