@@ -102,7 +102,8 @@ def _storage_fault(error: BaseException) -> StorageError | None:
             return StorageError(_DENIED + where)
     text = str(error).lower()
     if isinstance(error, sqlite3.OperationalError):
-        if "full" in text:
+        # SQLite says "disk I/O error" when the disk has no room for the index of its write-ahead log.
+        if "full" in text or "disk i/o error" in text:
             return StorageError(_FULL)
         if "readonly" in text or "unable to open" in text:
             return StorageError(_READ_ONLY)

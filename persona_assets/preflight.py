@@ -13,6 +13,7 @@ from persona_assets.generation.packs import PACKS_FOLDER, load_pack
 from persona_assets.home import Home
 from persona_assets.languages import languages
 from persona_assets.llm.endpoint import endpoint_of
+from persona_assets.llm.probe import model_listed
 from persona_assets.settings import Profile
 
 # Less than this, and not even the demo ends well.
@@ -39,6 +40,13 @@ def examine(profile: Profile, home: Home, codes: Sequence[str]) -> list[Finding]
         ("endpoint and key", lambda: _endpoint(profile)),
     ]
     return [_probe(what, look) for what, look in probes]
+
+
+def ask_endpoint(profile: Profile) -> Finding:
+    """Ask the endpoint which models it has, which costs nothing: is it there, does it take the key?"""
+    if profile.llm.engine != "openai":
+        return Finding("answer of the endpoint", ok=True, detail="not needed")
+    return _probe("answer of the endpoint", lambda: model_listed(profile.llm))
 
 
 def require(profile: Profile, home: Home, codes: Sequence[str]) -> None:

@@ -13,9 +13,20 @@ from persona_assets.definitions import build_definitions
 from persona_assets.errors import BudgetReachedError, EndpointError, PersonaAssetsError, StorageError, chain, explain
 from persona_assets.home import DEFAULT_HOME, Home
 from persona_assets.llm.spending import begin_run
+from persona_assets.locks import held
 from persona_assets.resources.run_settings import RunSettings
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+# The terminal belongs to the progress line; capturing it to a file would also lose the last words of
+# a run whose disk is full.
+CAPTURE_NOTHING = {
+    "compute_logs": {
+        "module": "dagster._core.storage.noop_compute_log_manager",
+        "class": "NoOpComputeLogManager",
+    }
+}
+SILENT = {"telemetry": {"enabled": False}, "nux": {"enabled": False}}
+INSTANCE_WAIT_S = 60.0
 # What will fail the same way for every language: going on would only repeat the message.
 FATAL = (EndpointError, StorageError)
 
@@ -50,13 +61,21 @@ def dagster_instance(home: Home) -> Iterator[DagsterInstance]:
     home.dagster.mkdir(parents=True, exist_ok=True)
     configured = Path("dagster.yaml").is_file() and home.path == Path(DEFAULT_HOME).resolve()
     if configured:
-        reference = InstanceRef.from_dir(str(home.dagster), config_dir=str(Path.cwd()))
+        reference = InstanceRef.from_dir(str(home.dagster), config_dir=str(Path.cwd()), overrides=CAPTURE_NOTHING)
     else:
-        storage = {"sqlite": {"base_dir": str(home.dagster)}}
-        overrides = {"storage": storage, "telemetry": {"enabled": False}, "nux": {"enabled": False}}
+        overrides = {**CAPTURE_NOTHING, "storage": {"sqlite": {"base_dir": str(home.dagster)}}, **SILENT}
         reference = InstanceRef.from_dir(str(home.dagster), overrides=overrides)
-    with DagsterInstance.from_ref(reference) as instance:
+    # Opening creates and migrates Dagster's SQLite files, which fails when two processes do it at once.
+    with held(home.dagster / "instance", timeout_s=INSTANCE_WAIT_S, busy=_history_busy):
+        instance = DagsterInstance.from_ref(reference)
+    with instance:
         yield instance
+
+
+def _history_busy(holder: str) -> PersonaAssetsError:
+    return RunFailedError(
+        f"Dagster's history has been opened by {holder} for {INSTANCE_WAIT_S:g} s: stop it and run again"
+    )
 
 
 def run_languages(

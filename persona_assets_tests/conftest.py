@@ -20,7 +20,9 @@ Cli = Callable[..., Finished]
 
 def command_line(*arguments: str | Path, cwd: Path, **environment: str) -> Finished:
     """Run `persona-assets` in its own process, with no variable of the developer's own."""
-    inherited = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+    inherited = {
+        name: os.environ[name] for name in ("PATH", "PYTHONPATH", "HOME", "LANG", "TMPDIR") if name in os.environ
+    }
     return subprocess.run(
         [sys.executable, "-m", "persona_assets", *map(str, arguments)],
         cwd=cwd,

@@ -239,9 +239,7 @@ class Simulation:
                 await stream.write(b"{" * 2**16)
             return stream
         if fault == "html":
-            response = web.Response(
-                text="<!doctype html><title>Please sign in</title>", content_type="text/html"
-            )
+            response = web.Response(text="<!doctype html><title>Please sign in</title>", content_type="text/html")
             return await self._send(request, response, digest, "failed", fault)
         response = web.Response(text=answer, content_type="application/json")
         return await self._send(request, response, digest, "answered", fault)
@@ -278,9 +276,7 @@ class Simulation:
             return format_datetime(datetime.now(UTC) + timedelta(seconds=seconds), usegmt=True)
         return f"{seconds:g}"
 
-    def _cut(
-        self, request: web.Request, response: web.StreamResponse, digest: str, fault: str
-    ) -> web.StreamResponse:
+    def _cut(self, request: web.Request, response: web.StreamResponse, digest: str, fault: str) -> web.StreamResponse:
         self._record(digest, "failed", fault)
         if transport := request.transport:
             # Without lingering, closing sends a reset rather than an orderly end.
@@ -352,9 +348,7 @@ def validate(body: Mapping[str, Any], switches: Switches) -> None:
         raise Refusal(400, message, param="messages")
     wanted, limit = tokens(text) + room(body), switches.context_length
     if limit and wanted > limit:
-        message = (
-            f"This model's maximum context length is {limit} tokens, but {wanted} tokens were requested."
-        )
+        message = f"This model's maximum context length is {limit} tokens, but {wanted} tokens were requested."
         raise Refusal(400, message, "context_length_exceeded", param="messages")
 
 
@@ -379,9 +373,7 @@ def tokens(text: str) -> int:
     return len(text.encode()) // 4 + 1
 
 
-def completion(
-    body: Mapping[str, Any], digest: str, switches: Switches, fault: str | None = None
-) -> dict[str, Any]:
+def completion(body: Mapping[str, Any], digest: str, switches: Switches, fault: str | None = None) -> dict[str, Any]:
     """The chat completion that answers `body`, with a fault of its content where one is named."""
     content = reply_to(body, exchanges=switches.exchanges)
     limit = tokens(content) // 2 if fault == "length" else room(body) or tokens(content)
@@ -415,9 +407,7 @@ def completion(
     }
 
 
-async def serve(
-    simulation: Simulation, *, port: int, ready: Callable[[int], None], until: Awaitable[object]
-) -> None:
+async def serve(simulation: Simulation, *, port: int, ready: Callable[[int], None], until: Awaitable[object]) -> None:
     """Serve on 127.0.0.1 until `until` is done; `ready` gets the port, which is a free one for `port` 0."""
     # A client that goes away must cancel its handler, or a hang would stay in flight for ever.
     runner = web.AppRunner(simulation.app(), handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
@@ -543,9 +533,7 @@ class Endpoint:
 
 def main() -> None:
     """Run the server alone; the first line of standard output is its port."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--log", type=Path)
     parser.add_argument("--until-stdin-closes", action="store_true", help="stop when the starter is gone")

@@ -7,7 +7,7 @@ from persona_assets.cli.terminal import print_json, print_life, print_table
 from persona_assets.home import home_of
 from persona_assets.languages import languages as all_languages
 from persona_assets.languages import parse_codes
-from persona_assets.preflight import examine
+from persona_assets.preflight import ask_endpoint, examine
 from persona_assets.report.funnel import FUNNEL_COLUMNS, funnel_rows
 from persona_assets.report.why import life_of
 from persona_assets.settings import load_profile
@@ -60,10 +60,13 @@ def why(identifier: str, home: str | None, as_json: bool) -> None:
 @json_option
 @click.pass_context
 def doctor(context: click.Context, profile: str, languages: str | None, home: str | None, as_json: bool) -> None:
-    """Check what a run needs on this machine, and say what to do about what is missing."""
+    """Check what a run needs on this machine, and say what to do about what is missing.
+
+    The endpoint is asked for its list of models, which costs nothing.
+    """
     effective = load_profile(profile)
     codes = parse_codes(languages) if languages else list(effective.languages or all_languages())
-    findings = examine(effective, home_of(home), codes)
+    findings = [*examine(effective, home_of(home), codes), ask_endpoint(effective)]
     if as_json:
         print_json([vars(finding) for finding in findings])
     else:

@@ -1,8 +1,10 @@
 """The command line: `persona-assets --help`."""
 
 import sys
+from pathlib import Path
 
 import click
+import dotenv
 
 from persona_assets.cli.inspect import doctor, funnel, why
 from persona_assets.cli.ledger import ledger, retry_failed
@@ -32,10 +34,11 @@ for command in (demo, run, funnel, why, export, ledger, retry_failed, doctor):
 
 def main() -> None:
     """Run the command line; failures a user can act on become one line and exit code 1."""
+    # Dagster reads the same file; what the shell has set wins in both.
+    dotenv.load_dotenv(Path.cwd() / ".env")
     try:
-        cli(standalone_mode=False)
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
+        # Outside standalone mode, click returns the exit code of a command that left early.
+        sys.exit(cli(standalone_mode=False) or 0)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
