@@ -48,14 +48,15 @@ async def _spread(ask: Callable[[int], Awaitable[bool]], rows: int, in_flight: i
     async def work() -> None:
         nonlocal done
         for number in numbers:
-            done += await ask(number)
+            good = await ask(number)
+            done += good
 
     await asyncio.gather(*(work() for _ in range(in_flight)))
     return done
 
 
 def bare_aiohttp(url: str, rows: int, in_flight: int) -> int:
-    """aiohttp and `json`, nothing else: the least that Python can do."""
+    """Only aiohttp and `json`: the least that Python can do."""
     import aiohttp
 
     async def run() -> int:
