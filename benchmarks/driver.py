@@ -39,7 +39,7 @@ class Subject:
     """A name that `driver_clients.py` or `driver_peers.py` knows, and what to install for it, if anything."""
 
     name: str
-    package: str | None = None
+    packages: tuple[str, ...] = ()
     quick: bool = False
 
 
@@ -48,10 +48,11 @@ SUBJECTS = (
     Subject(BARE, quick=True),
     Subject("openai client, default"),
     Subject("persona_assets", quick=True),
-    Subject("datatrove", "datatrove[inference]"),
-    Subject("curator", "bespokelabs-curator"),
-    Subject("data-designer", "data-designer"),
-    Subject("distilabel", "distilabel[openai]"),
+    # Its extra "inference" wants vLLM and CUDA, which an endpoint that runs already does without.
+    Subject("datatrove", ("datatrove", "orjson", "aiosqlite", "httpx")),
+    Subject("curator", ("bespokelabs-curator",)),
+    Subject("data-designer", ("data-designer",)),
+    Subject("distilabel", ("distilabel[openai]", "requests")),
 )
 
 
@@ -127,9 +128,9 @@ def measure(subject: Subject, url: str, rows: int, in_flight: int) -> dict[str, 
     Raises:
         MissingPeerError: it cannot be installed, or does not run.
     """
-    if subject.package is None:
+    if not subject.packages:
         return _run([sys.executable, HERE / "driver_clients.py", subject.name, url, rows, in_flight])
-    python = _environment(subject.name, subject.package)
+    python = _environment(subject)
     try:
         return _run([python, HERE / "driver_peers.py", subject.name, url, rows, in_flight])
     except subprocess.TimeoutExpired:
@@ -166,23 +167,23 @@ def _perfect(rows: int, in_flight: int, latency_s: float, faults: float, rng: ra
     return rows / now
 
 
-def _environment(name: str, package: str) -> Path:
-    home = HERE / f".venv-{name}"
+def _environment(subject: Subject) -> Path:
+    home = HERE / f".venv-driver-{subject.name}"
     python, ready = home / "bin" / "python", home / "installed"
     if ready.exists():
         return python
-    print(f"installing {package} …", file=sys.stderr, flush=True)
+    print(f"installing {subject.name} …", file=sys.stderr, flush=True)
     venv.create(home, with_pip=True)
-    command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", package]
-    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *subject.packages]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     if finished.returncode:
-        raise MissingPeerError(f"{package} cannot be installed: {_last_line(finished.stderr)}")
+        raise MissingPeerError(f"{subject.name} cannot be installed: {_last_line(finished.stderr)}")
     ready.touch()
     return python
 
 
 def _run(command: Sequence[object]) -> dict[str, Any]:
-    finished = subprocess.run(
+    finished = subprocess.run(  # noqa: S603
         list(map(str, command)), capture_output=True, text=True, check=False, timeout=LIMIT_S, cwd=HERE
     )
     if finished.returncode:

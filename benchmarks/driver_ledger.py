@@ -46,7 +46,7 @@ class Questions:
 def _answers(count: int) -> Iterator[Answer]:
     text = json.dumps({"persona": "A retired marine biologist who records the tides. " * 6})
     for request in Questions(count):
-        yield Answer(request.key, text, "stop", 256, "tiny", "host", 230, 0, 80, 0.2, 1, "2026-01-01T00:00:00.000+00:00")
+        yield Answer(request.key, text, "stop", 256, "tiny", "host", 230, 0, 80, 0.2, 1, "2026-01-01T00:00:00+00:00")
 
 
 def replay(count: int) -> dict[str, float]:
