@@ -49,7 +49,7 @@ SUBJECTS = (
     Subject("openai client, default"),
     Subject("persona_assets", quick=True),
     # Its extra "inference" wants vLLM and CUDA, which an endpoint that runs already does without.
-    Subject("datatrove", ("datatrove", "orjson", "aiosqlite", "httpx")),
+    Subject("datatrove", ("datatrove", "orjson", "aiosqlite", "aiofiles", "httpx")),
     Subject("curator", ("bespokelabs-curator",)),
     Subject("data-designer", ("data-designer",)),
     Subject("distilabel", ("distilabel[openai]", "requests")),

@@ -197,3 +197,14 @@ def test_after_an_outage_it_begins_anew():
     governor.restart(30.0)
     assert governor.limit == START
     assert governor.wait_s(30.0) == 0.0
+
+
+def test_a_slow_model_is_not_taken_for_an_overloaded_one():
+    course = simulate(healthy(70.0), 3600, timeout_s=120.0)
+    assert course.limit_at(3600) == 256
+
+
+def test_longer_answers_in_mid_course_do_not_throttle_the_rest():
+    course = simulate(lambda now, rng: healthy(1.0 if now < 60 else 8.0)(now, rng), 1200)
+    assert course.limit_at(50) == 256
+    assert course.limit_at(1200) == 256

@@ -7,7 +7,7 @@ import click
 import dotenv
 
 from persona_assets.cli.inspect import doctor, funnel, why
-from persona_assets.cli.ledger import ledger, retry_failed
+from persona_assets.cli.ledger import ledger, retry_failed, usage
 from persona_assets.cli.run import demo, export, run
 from persona_assets.errors import BudgetReachedError, PersonaAssetsError, explain
 
@@ -28,7 +28,7 @@ def cli() -> None:
     """
 
 
-for command in (demo, run, funnel, why, export, ledger, retry_failed, doctor):
+for command in (demo, run, funnel, why, export, ledger, retry_failed, usage, doctor):
     cli.add_command(command)
 
 

@@ -24,6 +24,8 @@ CUT = 0.5
 GROWTH = 0.1
 # Answers this many times slower than at best: no more growth; and: fewer in flight.
 SLOW, DRAGGING = 2.0, 4.0
+# After so many cuts for slowness, answers must be this much faster, or it is not the cuts that help.
+DRAG_ROUNDS, DRAG_EFFECT = 5, 0.9
 # The best latency is forgotten slowly, because questions and endpoints change.
 FORGETTING = 1.002
 FULL_PIPE_GROWTH, FULL_PIPE_ROUNDS = 1.2, 2
@@ -49,6 +51,7 @@ class Governor:
         self._best_rate = 0.0
         self._flat_rounds = 0
         self._cut_at = -math.inf
+        self._drags: list[float] = []
         self._pauses = 0
         self._resume_at = now
         self._streak = 0
@@ -126,6 +129,8 @@ class Governor:
         """Begin anew after an outage: the endpoint is cold, and everybody comes back at once."""
         self._limit = min(float(START), self._maximum)
         self._ceiling = math.inf
+        self._best_latency_s = None
+        self._drags.clear()
         self._best_rate, self._flat_rounds, self._streak, self._pauses = 0.0, 0, 0, 0
         self._resume_at = now
         self._begin_round(now)
@@ -167,19 +172,32 @@ class Governor:
     def _end_round(self, now: float) -> None:
         latency = self._latencies / self._good
         rate = self._good / max(now - self._round_at, 1e-9)
-        best = latency if self._best_latency_s is None else min(self._best_latency_s * FORGETTING, latency)
-        self._best_latency_s = best
+        if self._best_latency_s is None or self._limit <= START:
+            # So few cannot be in each other's way, whatever was measured before.
+            self._best_latency_s = latency
+        best = self._best_latency_s = min(self._best_latency_s * FORGETTING, latency)
         calm = self._bad <= TOLERATED_SHARE / 2 * (self._good + self._bad)
         if self._limit < self._ceiling:
             self._look_for_ceiling(latency / best, rate)
-        elif latency > DRAGGING * best or latency > self._timeout_s / 2:
-            self._ceiling = self._limit = max(min(1.0, self._limit), self._limit * (1.0 - GROWTH))
+        elif latency > (SLOW if latency > self._timeout_s / 2 else DRAGGING) * best:
+            self._drag(latency)
         elif calm and self._saturated and latency < SLOW * best:
             # Below one request at a time it doubles: there is a long way to go.
             step = max(min(1.0, self._limit), GROWTH * self._limit)
             self._limit = min(self._maximum, self._limit + step)
+        if latency <= SLOW * best:
+            self._drags.clear()
         self._best_rate = max(self._best_rate, rate)
         self._begin_round(now)
+
+    def _drag(self, latency: float) -> None:
+        self._drags.append(latency)
+        if len(self._drags) > DRAG_ROUNDS and latency > DRAG_EFFECT * self._drags[0]:
+            # Fewer in flight are no faster: the questions have become longer, not the queue.
+            self._best_latency_s = latency
+            self._drags.clear()
+        else:
+            self._ceiling = self._limit = max(min(1.0, self._limit), self._limit * (1.0 - GROWTH))
 
     def _look_for_ceiling(self, slowness: float, rate: float) -> None:
         if slowness > SLOW:

@@ -22,7 +22,8 @@ from persona_assets.llm.spending import NOTHING, Charge, Obstacle, Purse
 from persona_assets.llm.vigil import Vigil
 from persona_assets.settings import LlmSettings
 
-FIRST_BACKOFF_S = 0.5
+FIRST_BACKOFF_S = 0.25
+BACKOFF_GROWTH = 3.0
 LONGEST_BACKOFF_S = 30.0
 # Tries that were not the request's own fault do not count as attempts, but they end some day, too.
 MOST_SENDS_PER_ATTEMPT = 5
@@ -134,6 +135,8 @@ class Dispatcher:
         now = self._loop.time()
         wait_s = self._pace.wait_s(now)
         if wait_s > 0:
+            if not self._tasks:
+                self._check_window(now)
             self._call_at(now + wait_s)
             return False
         self._next = self._next or self._due(now) or self._fresh()
@@ -192,8 +195,9 @@ class Dispatcher:
             answer = await self._drive.engine.ask(item.request)
         except AskError as error:
             self._failed(item, error)
-        except BaseException:
-            self._purse.settle_failure(item.request, item.reserved, charged=False)
+        except BaseException as error:
+            given_up = isinstance(error, asyncio.CancelledError)
+            self._purse.settle_failure(item.request, item.reserved, charged=given_up)
             raise
         else:
             self._answered(item, answer)
@@ -259,7 +263,15 @@ class Dispatcher:
                 " `persona-assets retry-failed`, and run again"
             )
 
-    def _outage_over(self, error: EndpointError | None) -> None:
+    def _check_window(self, now: float) -> None:
+        wait_s = self._pace.window_wait_s(now)
+        if wait_s > self._settings.outage_patience_s:
+            raise EndpointError(
+                f"the endpoint's rate limit is used up for {wait_s:.0f} s: all answers are kept; run the same command"
+                " again later, or raise llm.outage_patience_s"
+            )
+
+    def _outage_over(self, error: Exception | None) -> None:
         if error:
             self._stop(error)
         self._pump()
@@ -284,7 +296,7 @@ class Dispatcher:
 
 
 def _pause_s(error: AskError, strikes: int) -> float:
-    backoff = min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2.0 ** max(0, strikes - 1))
+    backoff = min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * BACKOFF_GROWTH ** max(0, strikes - 1))
     # Jitter keeps requests that failed together from returning together.
     spread = backoff * random.uniform(0.5, 1.0)  # noqa: S311
     return spread if error.retry_after_s is None else error.retry_after_s + spread * 0.1

@@ -24,9 +24,12 @@ class Pace:
             self.governor.wait_s(now),
             self._request_cap.wait_s(now) if self._request_cap else 0.0,
             self._token_cap.wait_s(now) if self._token_cap else 0.0,
-            self._requests_left.wait_s(1.0, now),
-            self._tokens_left.wait_s(self._tokens_each, now),
+            self.window_wait_s(now),
         )
+
+    def window_wait_s(self, now: float) -> float:
+        """Seconds until the endpoint's own limits, as far as it has told of them, allow another request."""
+        return max(self._requests_left.wait_s(1.0, now), self._tokens_left.wait_s(self._tokens_each, now))
 
     def started(self, now: float, in_flight: int) -> float:
         """Note a start that makes it `in_flight` requests; returns the tokens it is expected to use."""

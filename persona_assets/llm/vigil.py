@@ -32,7 +32,7 @@ class Vigil:
         engine: Engine,
         settings: LlmSettings,
         governor: Governor,
-        over: Callable[[EndpointError | None], None],
+        over: Callable[[Exception | None], None],
     ) -> None:
         self._engine = engine if isinstance(engine, Reachable) else None
         self._patience_s = settings.outage_patience_s
@@ -138,6 +138,4 @@ class Vigil:
         if task.cancelled():
             return
         error = task.exception()
-        if error is not None and not isinstance(error, EndpointError):
-            raise error
-        self._over(error)
+        self._over(error if isinstance(error, Exception) else None)
