@@ -116,6 +116,7 @@ def test_the_models_of_the_published_recipe_run_end_to_end(
     models = ("--set", f"filters.language_model={TINY_GLOTLID}", "--set", f"dedup.embedder={tiny_labse}")
     done = cli("run", "--languages", "es", "--documents", documents, "--limit", "8", *models, **reached)
     assert done.returncode == 0, done.stderr
+    assert "leaked" not in done.stderr
     store = Warehouse(tmp_path / "data" / "personas.duckdb")
     assert store.query("select distinct detected_lang from filtered_personas").rows() == [("spa_Latn",)]
     assert "embedding" in set(store.query("select distinct method from persona_edges")["method"])

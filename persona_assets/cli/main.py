@@ -10,6 +10,7 @@ from persona_assets.cli.inspect import doctor, funnel, why
 from persona_assets.cli.ledger import ledger, retry_failed, usage
 from persona_assets.cli.run import demo, export, run
 from persona_assets.errors import BudgetReachedError, PersonaAssetsError, explain
+from persona_assets.leaving import leave
 
 BUDGET_REACHED = 3
 EPILOG = """
@@ -38,13 +39,13 @@ def main() -> None:
     dotenv.load_dotenv(Path.cwd() / ".env")
     try:
         # Outside standalone mode, click returns the exit code of a command that left early.
-        sys.exit(cli(standalone_mode=False) or 0)
+        leave(cli(standalone_mode=False) or 0)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted: answers received so far are kept; run the same command to go on", err=True)
-        sys.exit(130)
+        leave(130)
     except BrokenPipeError:
         # The reader of our output (a pager, head) has seen enough.
         sys.stderr.close()
@@ -59,4 +60,4 @@ def main() -> None:
 def fail(error: PersonaAssetsError) -> None:
     """Print one line for an error and leave with exit code 1, or 3 where the budget is reached."""
     click.echo(f"error: {error}", err=True)
-    sys.exit(BUDGET_REACHED if isinstance(error, BudgetReachedError) else 1)
+    leave(BUDGET_REACHED if isinstance(error, BudgetReachedError) else 1)
