@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 import dotenv
 
+from persona_assets.cli.evaluate import evaluation
 from persona_assets.cli.inspect import doctor, funnel, why
 from persona_assets.cli.ledger import ledger
 from persona_assets.cli.run import demo, export, run
@@ -26,7 +27,7 @@ def cli() -> None:
     """
 
 
-for command in (demo, run, funnel, why, export, ledger, doctor):
+for command in (demo, run, funnel, why, export, ledger, doctor, evaluation):
     cli.add_command(command)
 
 
