@@ -10,6 +10,7 @@ from persona_assets.cli.evaluate import evaluation
 from persona_assets.cli.inspect import doctor, funnel, why
 from persona_assets.cli.ledger import ledger
 from persona_assets.cli.run import demo, export, run
+from persona_assets.cli.thresholds import thresholds
 from persona_assets.errors import PersonaAssetsError, explain
 
 EPILOG = """
@@ -27,7 +28,7 @@ def cli() -> None:
     """
 
 
-for command in (demo, run, funnel, why, export, ledger, doctor, evaluation):
+for command in (demo, run, funnel, why, export, ledger, doctor, evaluation, thresholds):
     cli.add_command(command)
 
 

@@ -38,6 +38,7 @@ EVIDENCE_SCHEMA = {
     "threshold": pl.Float64,
     "floor": pl.Float64,
     "recall": pl.Float64,
+    "permutations": pl.Int64,
     "bands": pl.Int64,
     "band_rows": pl.Int64,
 }
@@ -156,7 +157,7 @@ def embedding_evidence(
     return Evidence("embedding", edges, fingerprint, threshold, floor, 1.0, None, source)
 
 
-def evidence_rows(found: list[Evidence], lang: str, personas: int) -> pl.DataFrame:
+def evidence_rows(found: list[Evidence], lang: str, *, personas: int, permutations: int) -> pl.DataFrame:
     """Rows of `dedup_evidence`."""
     rows = [
         {
@@ -167,6 +168,7 @@ def evidence_rows(found: list[Evidence], lang: str, personas: int) -> pl.DataFra
             "threshold": one.threshold,
             "floor": one.floor,
             "recall": one.recall,
+            "permutations": permutations if one.plan else None,
             "bands": one.plan.bands if one.plan else None,
             "band_rows": one.plan.rows if one.plan else None,
         }

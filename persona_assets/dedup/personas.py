@@ -81,7 +81,9 @@ def deduplicate(
             ]
         ),
         edges=pl.concat([edge_rows(found, ids, language.code) for found in (shingled, embedded)]),
-        evidence=evidence_rows([shingled, embedded], language.code, filtered.height),
+        evidence=evidence_rows(
+            [shingled, embedded], language.code, personas=filtered.height, permutations=settings.permutations
+        ),
         lsh_recall=shingled.recall,
         sources={found.method: found.source for found in (shingled, embedded)},
     )

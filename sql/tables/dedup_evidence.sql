@@ -8,6 +8,7 @@ create table if not exists dedup_evidence (
     threshold double not null,
     floor double not null,
     recall double not null,
+    permutations bigint,
     bands bigint,
     band_rows bigint
 );
