@@ -31,6 +31,11 @@ class Home:
         return self.path / "dataset"
 
     @property
+    def embeddings(self) -> Path:
+        """The folder of the cached embeddings, one file per model."""
+        return self.path / "embeddings"
+
+    @property
     def dagster(self) -> Path:
         """The folder of Dagster's run history."""
         return self.path / "dagster"

@@ -28,6 +28,7 @@ class Language(BaseModel):
     script: str
     glotlid: tuple[str, ...]
     lid176: tuple[str, ...]
+    aliases: tuple[str, ...] = ()
     shingles: ShingleRule
     seeds: str
 
@@ -37,6 +38,18 @@ def languages() -> dict[str, Language]:
     """Every language by its ISO 639-1 code, in the order of `languages.toml`."""
     entries = tomllib.loads(LANGUAGES_FILE.read_text(encoding="utf-8"))
     return {code: Language(code=code, **entry) for code, entry in entries.items()}
+
+
+@cache
+def language_of_label(label: str) -> Language | None:
+    """The language that a label of any label set stands for; None if it is none of ours.
+
+    Known are ISO 639-1 and 639-3 codes, the labels of GlotLID and lid.176, and the aliases.
+    """
+    for entry in languages().values():
+        if label in (entry.code, entry.iso639_3, *entry.glotlid, *entry.lid176, *entry.aliases):
+            return entry
+    return None
 
 
 def language(code: str) -> Language:

@@ -69,7 +69,13 @@ class Warehouse:
                 f"nothing has been materialized yet: {self.path} does not exist; try `persona-assets demo`"
             )
         with self._open(read_only=True) as connection:
-            yield connection
+            current = _is_current(connection)
+            if current:
+                yield connection
+        if not current:
+            # Made by another version of the program: bring tables and views up to date first.
+            with self.writing() as connection:
+                yield connection
 
     def replace_partition(self, lang: str, tables: Mapping[str, pl.DataFrame], origin: Origin | None = None) -> None:
         """Replace the rows of `lang` in all the given tables, in one transaction.
@@ -156,17 +162,25 @@ def _replace(connection: duckdb.DuckDBPyConnection, lang: str, table: str, frame
 
 
 def _create_schema(connection: duckdb.DuckDBPyConnection) -> None:
-    # In alphabetical order every view stands after those it reads (`yield_and_cost` after `llm_answers`).
-    statements = [sqlfiles.statement(kind, name) for kind in ("tables", "views") for name in sqlfiles.names(kind)]
-    version = digest(*statements)
     connection.execute("create table if not exists schema_version (version varchar)")
-    row = connection.execute("select version from schema_version").fetchone()
-    if row and row[0] == version:
+    if _is_current(connection):
         return
-    for sql in statements:
+    for sql in _schema():
         connection.execute(sql)
     connection.execute("delete from schema_version")
-    connection.execute("insert into schema_version values (?)", [version])
+    connection.execute("insert into schema_version values (?)", [digest(*_schema())])
+
+
+def _schema() -> list[str]:
+    # In alphabetical order every view stands after those it reads (`yield_and_cost` after `llm_answers`).
+    return [sqlfiles.statement(kind, name) for kind in ("tables", "views") for name in sqlfiles.names(kind)]
+
+
+def _is_current(connection: duckdb.DuckDBPyConnection) -> bool:
+    known = connection.execute("select 1 from duckdb_tables() where table_name = 'schema_version'").fetchall()
+    if not known:
+        return False
+    return connection.execute("select version from schema_version").fetchall() == [(digest(*_schema()),)]
 
 
 def _now() -> datetime:

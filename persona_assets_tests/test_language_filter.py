@@ -1,5 +1,9 @@
 """The language filter: same language as the seed, score at the threshold or above, with the evidence."""
 
+import gzip
+import json
+from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 import polars as pl
@@ -7,8 +11,8 @@ import pytest
 
 from persona_assets.errors import ModelMissingError
 from persona_assets.filters.language_id import Detected, load_identifier, locate_model
-from persona_assets.filters.personas import judge_language, judge_personas
-from persona_assets.languages import language
+from persona_assets.filters.personas import judge_personas
+from persona_assets.languages import Language, language, language_of_label, languages
 from persona_assets.settings import FilterSettings
 from persona_assets_tests.conftest import TINY_GLOTLID
 
@@ -51,10 +55,23 @@ def test_a_model_with_glotlid_labels_reports_its_own_labels() -> None:
     ],
 )
 def test_the_threshold_is_met_by_equality(found: Detected, reason: str | None) -> None:
-    rejection = judge_language(found, ("es",), 0.5)
-    assert (rejection.reason if rejection else None) == reason
-    if rejection:
-        assert (rejection.score, rejection.threshold, rejection.evidence) == (found.score, 0.5, found.label)
+    class Certain:
+        """Detects the same for every text: real scores do not fall on the threshold."""
+
+        name = "certain"
+
+        def identify(self, texts: Sequence[str]) -> list[Detected]:
+            return [found] * len(texts)
+
+        def labels_of(self, _: Language) -> tuple[str, ...]:
+            return ("es",)
+
+    verdicts = judge_personas(frame(PERSONAS["es"]), language("es"), Certain(), FilterSettings())
+    assert verdicts.rejected["reason"].to_list() == ([reason] if reason else [])
+    if reason:
+        assert verdicts.rejected.select("stage", "score", "threshold", "evidence").rows() == [
+            ("language", found.score, 0.5, found.label)
+        ]
 
 
 def test_length_is_judged_before_language_and_measured_in_characters() -> None:
@@ -103,3 +120,43 @@ def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"no model")
     with pytest.raises(ModelMissingError, match="not a fastText model"):
         load_identifier(str(path))
+
+
+def test_labels_and_scores_are_those_of_fasttext_itself(shared_data: Path) -> None:
+    import fasttext
+
+    with gzip.open(shared_data / "language_id.jsonl.gz", "rt", encoding="utf-8") as lines:
+        texts = [json.loads(line)["text"] for line in islice(lines, 0, None, 11)]
+    identifier = load_identifier("lid176")
+    bare = fasttext.load_model(str(locate_model("lid176")[0]))
+    for text, found in zip(texts, identifier.identify(texts), strict=True):
+        labels, scores = bare.predict(text.replace("\n", " "))
+        assert found == (labels[0].removeprefix("__label__"), min(scores[0], 1.0))
+
+
+@pytest.mark.parametrize(
+    "text", ["", " ", "\n", "a", "🙂🙂", "\ud800 una enfermera", "una\x00enfermera", "ممرضة\u200f ليلية", "a" * 100_000]
+)
+def test_a_strange_text_has_a_label_or_none_and_a_score_in_range(text: str) -> None:
+    (found,) = load_identifier("lid176").identify([text])
+    assert 0.0 <= found.score <= 1.0
+    assert bool(found.label) == any(map(str.isalpha, text))
+
+
+@pytest.mark.parametrize(("label", "code"), [("zho_Hant", "zh"), ("ara_Arab", "ar"), ("spa", "es"), ("eu", "eu")])
+def test_labels_of_other_label_sets_name_the_same_language(label: str, code: str) -> None:
+    found = language_of_label(label)
+    assert found is not None
+    assert found.code == code
+
+
+@pytest.mark.parametrize("label", ["ast_Latn", "yue_Hant", "arz", "xx", ""])
+def test_a_close_language_is_not_taken_for_one_of_ours(label: str) -> None:
+    assert language_of_label(label) is None
+
+
+def test_no_label_stands_for_two_languages() -> None:
+    labels = [
+        {entry.code, entry.iso639_3, *entry.glotlid, *entry.lid176, *entry.aliases} for entry in languages().values()
+    ]
+    assert len(set().union(*labels)) == sum(map(len, labels))

@@ -6,6 +6,7 @@ from dagster import AssetExecutionContext, AssetSpec, MaterializeResult, multi_a
 
 from persona_assets.assets.partitions import LANGUAGES
 from persona_assets.assets.results import origin_of, result_of, share
+from persona_assets.dedup.evidence import stored_evidence
 from persona_assets.dedup.personas import deduplicate
 from persona_assets.languages import language
 from persona_assets.resources.models import EmbedderResource
@@ -35,20 +36,26 @@ def deduplicate_personas(
     warehouse: WarehouseResource,
     embedder: EmbedderResource,
 ) -> Iterator[MaterializeResult[None]]:
-    """Drop a persona only where a kept one is its near-duplicate."""
+    """Drop a persona only where a kept one is its near-duplicate.
+
+    What an earlier run found out about the same personas is not computed again (see dedup.evidence).
+    """
     profile, lang, store = settings.load(), language(context.partition_key), warehouse.open()
     filtered = store.read("filtered_personas", lang.code)
-    outcome = deduplicate(filtered, lang, embedder.open(), profile.dedup)
+    stored = stored_evidence(store, lang.code)
+    outcome = deduplicate(filtered, lang, embedder.open(lang.code), profile.dedup, stored)
     tables = {
         "deduped_personas": outcome.kept,
         "duplicate_personas": outcome.duplicates,
         "persona_edges": outcome.edges,
+        "dedup_evidence": outcome.evidence,
     }
     store.replace_partition(lang.code, tables, origin_of("deduped_personas", context, settings))
     facts = {
         "removed_share": share(outcome.duplicates.height, filtered.height),
         "lsh_recall_at_threshold": outcome.lsh_recall,
         "edges": outcome.edges.height,
+        **{f"{method}_edges": source for method, source in outcome.sources.items()},
     }
     yield result_of("deduped_personas", outcome.kept, facts)
     yield result_of("duplicate_personas", outcome.duplicates)

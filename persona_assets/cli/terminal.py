@@ -13,7 +13,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from persona_assets.llm.progress import LOG_EVERY_S, Tally, reporter
+from persona_assets.llm.progress import LOG_EVERY_S, Standing, reporter
 
 REDRAW_S = 0.2
 INDENT = "    "
@@ -71,14 +71,14 @@ class LiveLine:
     def __init__(self) -> None:
         self._drawn = 0.0
 
-    def update(self, tally: Tally) -> None:
+    def update(self, tally: Standing) -> None:
         """Redraw, a few times a second at most."""
         now = time.monotonic()
         if now - self._drawn >= REDRAW_S:
             self._drawn = now
             self._draw(tally.line())
 
-    def finish(self, tally: Tally) -> None:
+    def finish(self, tally: Standing) -> None:
         """Leave the final line behind."""
         self._draw(tally.line() + "\n")
 
@@ -93,14 +93,14 @@ class PlainLines:
     def __init__(self) -> None:
         self._written = time.monotonic()
 
-    def update(self, tally: Tally) -> None:
+    def update(self, tally: Standing) -> None:
         """Write a line if the last one is ten seconds old."""
         now = time.monotonic()
         if now - self._written >= LOG_EVERY_S:
             self._written = now
             say(INDENT + tally.line())
 
-    def finish(self, tally: Tally) -> None:
+    def finish(self, tally: Standing) -> None:
         """Write the final line."""
         say(INDENT + tally.line())
 

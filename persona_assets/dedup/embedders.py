@@ -1,7 +1,10 @@
 """Turning personas into unit vectors: LaBSE through sentence-transformers, or a lexical stand-in."""
 
+import hashlib
 import importlib.util
 from collections.abc import Sequence
+from functools import cached_property
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -9,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from persona_assets.errors import ModelMissingError
-from persona_assets.hub import snapshots_folder
+from persona_assets.hub import commit_of, snapshots_folder
 
 LABSE = "sentence-transformers/LaBSE"
 # Pinned because the maximum length changed between revisions of the hub repository (256 and 512 tokens).
@@ -18,9 +21,12 @@ LEXICAL_DIMENSIONS = 4096
 
 
 class Embedder(Protocol):
-    """Encodes texts; `name` says which model, and which revision of it."""
+    """Encodes texts."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """The model and its revision; models of one name encode alike."""
+        ...
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Encode texts as unit rows of shape (texts, dimensions)."""
@@ -59,8 +65,13 @@ class SentenceTransformerEmbedder:
     def __init__(self, model: str, revision: str | None) -> None:
         from sentence_transformers import SentenceTransformer
 
-        self.name = f"{model}@{revision}" if revision else model
+        self._source = (model, revision)
         self._model: Any = SentenceTransformer(model, revision=revision, local_files_only=True)
+
+    @cached_property
+    def name(self) -> str:
+        """The model and its revision, or a hash of its files (see `embedder_name`)."""
+        return _name(*self._source)
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Encode texts as unit rows of shape (texts, dimensions)."""
@@ -103,6 +114,16 @@ def check_embedder(setting: str, revision: str | None = None) -> str:
     return model
 
 
+def embedder_name(setting: str, revision: str | None = None) -> str:
+    """The name that the embedder of a profile will have, without loading it.
+
+    A hub model is named by its commit, a folder by a hash of its files: trained anew, it is another.
+    See `check_embedder` for arguments and errors.
+    """
+    check_embedder(setting, revision)
+    return LexicalEmbedder.name if setting == "lexical" else _name(*_resolve(setting, revision))
+
+
 def load_embedder(setting: str, revision: str | None = None) -> Embedder:
     """Load the embedder of a profile; see `check_embedder` for arguments and errors."""
     check_embedder(setting, revision)
@@ -114,4 +135,25 @@ def load_embedder(setting: str, revision: str | None = None) -> Embedder:
 def _resolve(setting: str, revision: str | None) -> tuple[str, str | None]:
     if setting == "labse":
         return LABSE, revision or LABSE_REVISION
-    return (str(Path(setting).expanduser()) if Path(setting).expanduser().is_dir() else setting), revision
+    if Path(setting).expanduser().is_dir():
+        return str(Path(setting).expanduser()), None
+    return setting, commit_of(setting, revision)
+
+
+def _name(model: str, revision: str | None) -> str:
+    folder = Path(model)
+    if folder.is_dir():
+        return f"{folder.resolve().name}@{_content(folder)}"
+    return f"{model}@{revision}" if revision else model
+
+
+def _content(folder: Path) -> str:
+    """Hash every file of a model; all bytes, as a model trained further may differ in its last layer alone."""
+    state = blake2b(digest_size=16)
+    for path in sorted(folder.rglob("*")):
+        parts = path.relative_to(folder).parts
+        if path.is_file() and path.suffix != ".md" and not any(part.startswith(".") for part in parts):
+            with path.open("rb") as file:
+                content = hashlib.file_digest(file, "blake2b").digest()
+            state.update("/".join(parts).encode() + b"\0" + content)
+    return state.hexdigest()

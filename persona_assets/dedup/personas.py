@@ -10,9 +10,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from persona_assets.dedup import embeddings, minhash
-from persona_assets.dedup.edges import Edges
 from persona_assets.dedup.embedders import Embedder
+from persona_assets.dedup.evidence import (
+    NOTHING,
+    Stored,
+    edge_rows,
+    embedding_evidence,
+    evidence_rows,
+    shingle_evidence,
+)
 from persona_assets.dedup.keep import Kept, keep
 from persona_assets.languages import Language
 from persona_assets.settings import DedupSettings
@@ -25,65 +31,61 @@ DUPLICATE_SCHEMA = {
     "similarity": pl.Float64,
     "threshold": pl.Float64,
 }
-EDGE_SCHEMA = {
-    "lang": pl.String,
-    "method": pl.String,
-    "persona_a": pl.String,
-    "persona_b": pl.String,
-    "similarity": pl.Float64,
-}
-# Similarities are stored to this many digits: float32 products differ in the last ones between machines.
-DIGITS = 5
 
 
 @dataclass(frozen=True)
 class Deduplicated:
     """Every filtered persona, once: in `kept`, or in `duplicates` with the persona kept in its place.
 
-    `edges` holds the similar pairs of both methods down to their floors; `lsh_recall` is the
-    probability that a pair exactly at the Jaccard threshold was found.
+    Attributes:
+        kept: The filtered personas that stay.
+        duplicates: Rows of `duplicate_personas`.
+        edges: Similar pairs of both methods down to their floors, as in `persona_edges`.
+        evidence: What the edges belong to, as in `dedup_evidence`.
+        lsh_recall: Probability that a pair exactly at the Jaccard threshold was found.
+        sources: By method, whether its edges were computed, taken from an earlier run, or extended.
     """
 
     kept: pl.DataFrame
     duplicates: pl.DataFrame
     edges: pl.DataFrame
+    evidence: pl.DataFrame
     lsh_recall: float
+    sources: dict[str, str]
 
 
 def deduplicate(
-    filtered: pl.DataFrame, language: Language, embedder: Embedder, settings: DedupSettings
+    filtered: pl.DataFrame,
+    language: Language,
+    embedder: Embedder,
+    settings: DedupSettings,
+    stored: Stored = NOTHING,
 ) -> Deduplicated:
-    """Remove near-duplicates among filtered personas (columns `persona_id`, `persona`, `hop`, `language_score`)."""
-    texts = filtered["persona"].to_list()
-    shingled = minhash.similar_pairs(
-        texts,
-        language.shingles,
-        threshold=settings.jaccard,
-        floor=settings.jaccard_floor,
-        permutations=settings.permutations,
-        recall=settings.recall,
-    )
-    embedded = _rounded(embeddings.similar_pairs(embedder.encode(texts), floor=settings.cosine_floor))
+    """Remove near-duplicates among filtered personas (columns `persona_id`, `persona`, `hop`, `language_score`).
+
+    With what an earlier run `stored`, the result is the same and only what is new is computed.
+    """
+    shingled = shingle_evidence(filtered, language, settings, stored)
+    embedded = embedding_evidence(filtered, embedder, settings, stored)
     order = priority(filtered)
     first = keep(order, shingled.edges, settings.jaccard)
     survivors = order[first.kept[order]]
-    second = keep(survivors, embedded, settings.cosine)
-    ids = filtered["persona_id"].to_list()
+    second = keep(survivors, embedded.edges, settings.cosine)
+    ids = filtered["persona_id"]
     return Deduplicated(
         kept=filtered[np.sort(survivors[second.kept[survivors]])],
         duplicates=pl.concat(
             [
-                _losers(first, ids, language, "minhash", settings.jaccard),
-                _losers(second, ids, language, "embedding", settings.cosine),
+                _losers(first, ids.to_list(), language, "minhash", settings.jaccard),
+                _losers(second, ids.to_list(), language, "embedding", settings.cosine),
             ]
         ),
-        edges=pl.concat(
-            [
-                _edge_rows(shingled.edges, ids, language, "minhash"),
-                _edge_rows(embedded, ids, language, "embedding"),
-            ]
+        edges=pl.concat([edge_rows(found, ids, language.code) for found in (shingled, embedded)]),
+        evidence=evidence_rows(
+            [shingled, embedded], language.code, personas=filtered.height, permutations=settings.permutations
         ),
-        lsh_recall=shingled.plan.recall,
+        lsh_recall=shingled.recall,
+        sources={found.method: found.source for found in (shingled, embedded)},
     )
 
 
@@ -101,10 +103,6 @@ def priority(filtered: pl.DataFrame) -> NDArray[np.int64]:
     return order.astype(np.int64)
 
 
-def _rounded(edges: Edges) -> Edges:
-    return Edges(edges.left, edges.right, np.round(edges.similarity, DIGITS))
-
-
 def _losers(fates: Kept, ids: list[str], language: Language, method: str, threshold: float) -> pl.DataFrame:
     losers = np.flatnonzero(fates.winner >= 0)
     return pl.DataFrame(
@@ -117,17 +115,4 @@ def _losers(fates: Kept, ids: list[str], language: Language, method: str, thresh
             "threshold": [threshold] * len(losers),
         },
         schema=DUPLICATE_SCHEMA,
-    )
-
-
-def _edge_rows(edges: Edges, ids: list[str], language: Language, method: str) -> pl.DataFrame:
-    return pl.DataFrame(
-        {
-            "lang": [language.code] * len(edges),
-            "method": [method] * len(edges),
-            "persona_a": [ids[row] for row in edges.left],
-            "persona_b": [ids[row] for row in edges.right],
-            "similarity": edges.similarity,
-        },
-        schema=EDGE_SCHEMA,
     )

@@ -6,9 +6,8 @@ al., 2016) 176 labels of the form `es`. All labels compete; the best one and its
 
 import importlib.util
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from persona_assets.errors import ModelMissingError
 from persona_assets.hub import snapshots_folder
@@ -21,12 +20,18 @@ GLOTLID_REPOSITORY = "cis-lmu/glotlid"
 GLOTLID_FILE = "model_v3.bin"
 
 
-@dataclass(frozen=True)
-class Detected:
+class Detected(NamedTuple):
     """The best label of a text, without fastText's prefix, and its score in [0, 1]."""
 
     label: str
     score: float
+
+    def is_one_of(self, labels: Sequence[str], min_score: float) -> bool:
+        """Whether the text is in one of these languages, with a score of at least `min_score`."""
+        return self.label in labels and self.score >= min_score
+
+
+NOTHING = Detected("", 0.0)
 
 
 class LanguageIdentifier(Protocol):
@@ -50,26 +55,37 @@ class FastTextIdentifier:
         import fasttext
 
         try:
-            self._model: Any = fasttext.load_model(str(path))
+            model = fasttext.load_model(str(path))
         except ValueError as error:
             raise ModelMissingError(f"{path} is not a fastText model ({error}): download it again") from error
+        # The call below its Python wrapper. That for many lines at once (`multilinePredict`) would be a
+        # tenth faster, but fasttext-predict loses the scores in it.
+        self._predict: Any = model.f.predict
         self._labels = labels
         self.name = path.name
 
     def identify(self, texts: Sequence[str]) -> list[Detected]:
-        """Detect the language of each text. A text without any letter has the label "" and score 0."""
+        """Detect the language of each text, as fastText does where newlines are replaced by spaces.
+
+        A text without any letter has the label "" and score 0; lone surrogates are read as "?".
+        """
         return [self._identify(text) for text in texts]
 
     def _identify(self, text: str) -> Detected:
         if not any(map(str.isalpha, text)):
-            return Detected("", 0.0)
-        # fastText reads one line; its scores can exceed 1 by rounding.
-        labels, scores = self._model.predict(" ".join(text.split()), k=1)
-        return Detected(str(labels[0]).removeprefix("__label__"), min(float(scores[0]), 1.0))
+            return NOTHING
+        line = text.replace("\n", " ") + "\n"
+        try:
+            ((score, label),) = self._predict(line, 1, 0.0, "strict")
+        except TypeError:
+            ((score, label),) = self._predict(line.encode("utf-8", "replace").decode(), 1, 0.0, "strict")
+        # Scores can exceed 1 by rounding.
+        return Detected(label.removeprefix("__label__"), min(score, 1.0))
 
     def labels_of(self, language: Language) -> tuple[str, ...]:
         """Labels that stand for `language` in this model, from `languages.toml`."""
-        return language.glotlid if self._labels == "glotlid" else language.lid176
+        own = language.glotlid if self._labels == "glotlid" else language.lid176
+        return (*own, *language.aliases)
 
 
 def locate_model(setting: str, labels: LabelSet = "glotlid") -> tuple[Path, LabelSet]:

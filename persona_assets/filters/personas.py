@@ -5,11 +5,10 @@ language identification score of at least 0.5.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import polars as pl
 
-from persona_assets.filters.language_id import Detected, LanguageIdentifier
+from persona_assets.filters.language_id import LanguageIdentifier
 from persona_assets.languages import Language
 from persona_assets.settings import FilterSettings
 
@@ -47,38 +46,42 @@ def judge_personas(
     raw: pl.DataFrame, language: Language, identifier: LanguageIdentifier, settings: FilterSettings
 ) -> Verdicts:
     """Apply the filters to personas (columns `persona_id`, `persona` and any others, which are kept)."""
-    detected = identifier.identify(raw["persona"].to_list())
-    rejections: list[dict[str, Any]] = []
-    kept: list[bool] = []
-    labels = identifier.labels_of(language)
-    for persona_id, persona, found in zip(raw["persona_id"], raw["persona"], detected, strict=True):
-        rejection = _length(persona, settings) or judge_language(found, labels, settings.min_language_score)
-        kept.append(rejection is None)
-        if rejection:
-            rejections.append({"lang": language.code, "persona_id": persona_id, **vars(rejection)})
+    found = identifier.identify(raw["persona"].to_list())
     judged = raw.with_columns(
-        pl.Series("detected_lang", [found.label for found in detected], dtype=pl.String),
-        pl.Series("language_score", [found.score for found in detected], dtype=pl.Float64),
+        pl.Series("detected_lang", [one.label for one in found], dtype=pl.String),
+        pl.Series("language_score", [one.score for one in found], dtype=pl.Float64),
     )
+    refused = judged.with_columns(_reason(identifier.labels_of(language), settings).alias("reason"))
     return Verdicts(
-        kept=judged.filter(pl.Series(kept, dtype=pl.Boolean)),
-        rejected=pl.DataFrame(rejections, schema=REJECTED_SCHEMA),
+        kept=judged.filter(refused["reason"].is_null()),
+        rejected=_rejected(refused.drop_nulls("reason"), language, settings),
     )
 
 
-def judge_language(found: Detected, labels: tuple[str, ...], min_score: float) -> Rejection | None:
-    """Refuse a text whose best label is another language, or whose score is under the threshold."""
-    if found.label not in labels:
-        return Rejection("language", "other_language", found.score, min_score, found.label)
-    if found.score < min_score:
-        return Rejection("language", "language_score", found.score, min_score, found.label)
-    return None
+def _reason(labels: tuple[str, ...], settings: FilterSettings) -> pl.Expr:
+    chars = pl.col("persona").str.len_chars()
+    return (
+        pl.when(chars < settings.min_chars)
+        .then(pl.lit("too_short"))
+        .when(chars > settings.max_chars)
+        .then(pl.lit("too_long"))
+        .when(~pl.col("detected_lang").is_in(labels))
+        .then(pl.lit("other_language"))
+        .when(pl.col("language_score") < settings.min_language_score)
+        .then(pl.lit("language_score"))
+    )
 
 
-def _length(persona: str, settings: FilterSettings) -> Rejection | None:
-    chars = len(persona)
-    if chars < settings.min_chars:
-        return Rejection("length", "too_short", chars, settings.min_chars)
-    if chars > settings.max_chars:
-        return Rejection("length", "too_long", chars, settings.max_chars)
-    return None
+def _rejected(refused: pl.DataFrame, language: Language, settings: FilterSettings) -> pl.DataFrame:
+    """The rule, measurement and threshold of each refusal; the reason is known already."""
+    by_length = pl.col("reason").is_in(["too_short", "too_long"])
+    limits = {"too_short": settings.min_chars, "too_long": settings.max_chars}
+    return refused.select(
+        lang=pl.lit(language.code),
+        persona_id="persona_id",
+        stage=pl.when(by_length).then(pl.lit("length")).otherwise(pl.lit("language")),
+        reason="reason",
+        score=pl.when(by_length).then(pl.col("persona").str.len_chars().cast(pl.Float64)).otherwise("language_score"),
+        threshold=pl.col("reason").replace_strict(limits, default=settings.min_language_score, return_dtype=pl.Float64),
+        evidence=pl.when(~by_length).then("detected_lang"),
+    ).match_to_schema(REJECTED_SCHEMA)

@@ -7,7 +7,6 @@ from typing import Any
 import polars as pl
 
 from persona_assets.filters.language_id import LanguageIdentifier
-from persona_assets.filters.personas import judge_language
 from persona_assets.generation.packs import PromptPack
 from persona_assets.generation.parsing import ReplyFault, excerpt
 from persona_assets.generation.personas import (
@@ -236,5 +235,5 @@ def _in_language(
     return [
         Parent(row["persona_id"], row["root_persona_id"], row["doc_id"], row["persona"], row["hop"])
         for row, found in zip(rows, detected, strict=True)
-        if judge_language(found, labels, min_score) is None
+        if found.is_one_of(labels, min_score)
     ]

@@ -99,14 +99,22 @@ class Tally:
         return ", ".join(parts)
 
 
+class Standing(Protocol):
+    """Where a piece of work stands, in a line."""
+
+    def line(self) -> str:
+        """One line for a log or a terminal."""
+        ...
+
+
 class Reporter(Protocol):
     """Is told after every request that ended, and once at the end of a stage."""
 
-    def update(self, tally: Tally) -> None:
+    def update(self, tally: Standing) -> None:
         """Take note of how the stage stands."""
         ...
 
-    def finish(self, tally: Tally) -> None:
+    def finish(self, tally: Standing) -> None:
         """Take note of the end of the stage."""
         ...
 
@@ -117,14 +125,14 @@ class LogReporter:
     def __init__(self) -> None:
         self._last = time.monotonic()
 
-    def update(self, tally: Tally) -> None:
+    def update(self, tally: Standing) -> None:
         """Log where the stage stands, if the last line is ten seconds old."""
         now = time.monotonic()
         if now - self._last >= LOG_EVERY_S:
             self._last = now
             log.info(tally.line(), extra=tally.facts())
 
-    def finish(self, tally: Tally) -> None:
+    def finish(self, tally: Standing) -> None:
         """Log the final line."""
         log.info(tally.line(), extra=tally.facts())
 

@@ -1,10 +1,14 @@
 """The models of a run as Dagster resources, each loaded when first used."""
 
+from dataclasses import dataclass
+
 from dagster import ConfigurableResource, ResourceDependency
 
-from persona_assets.dedup.embedders import Embedder, load_embedder
+from persona_assets.dedup.cache import CachedEmbedder, Progress
+from persona_assets.dedup.embedders import Embedder, LexicalEmbedder, embedder_name, load_embedder
 from persona_assets.filters.language_id import LanguageIdentifier, load_identifier
 from persona_assets.llm.model import LanguageModel
+from persona_assets.llm.progress import Standing, current_reporter
 from persona_assets.resources.run_settings import RunSettings
 
 
@@ -35,7 +39,33 @@ class EmbedderResource(ConfigurableResource):  # type: ignore[type-arg]
 
     settings: ResourceDependency[RunSettings]
 
-    def open(self) -> Embedder:
-        """Load the model."""
+    def open(self, lang: str) -> Embedder:
+        """The model, with the cache of the run's home; loaded when a text is new.
+
+        The lexical embedder is not cached: it is as fast as the cache.
+        """
         dedup = self.settings.load().dedup
-        return load_embedder(dedup.embedder, dedup.revision)
+        name = embedder_name(dedup.embedder, dedup.revision)
+        if name == LexicalEmbedder.name:
+            return LexicalEmbedder()
+        told = current_reporter()
+
+        def on_progress(progress: Progress) -> None:
+            standing = Labelled(lang, progress)
+            (told.update if progress.chars_left else told.finish)(standing)
+
+        return CachedEmbedder(
+            name, lambda: load_embedder(dedup.embedder, dedup.revision), self.settings.at().embeddings, on_progress
+        )
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Where a piece of work of one language stands."""
+
+    lang: str
+    standing: Standing
+
+    def line(self) -> str:
+        """One line for a log or a terminal."""
+        return f"{self.lang} {self.standing.line()}"
