@@ -100,10 +100,14 @@ class Tally:
 
 
 class Standing(Protocol):
-    """Where a piece of work stands, in a line."""
+    """Where a piece of work stands."""
 
     def line(self) -> str:
         """One line for a log or a terminal."""
+        ...
+
+    def facts(self) -> dict[str, Any]:
+        """The same as `line`, for programs."""
         ...
 
 
