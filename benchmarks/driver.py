@@ -29,7 +29,7 @@ sys.path.insert(0, str(HERE))
 from driver_server import RETRY_AFTER_S, Server  # noqa: E402  (beside this file, which need not be a package)
 
 ROWS, IN_FLIGHT, LATENCY_S, FAULTS = 2_000, 64, 0.2, 0.05
-WIDE_IN_FLIGHT, WIDE_LATENCY_S, WIDE_ROWS = 256, 1.0, 256 * 90
+WIDE_IN_FLIGHT, WIDE_LATENCY_S, WIDE_ROWS = 256, 1.0, 256 * 150
 BARE = "openai client, aiohttp"
 LIMIT_S = 900
 

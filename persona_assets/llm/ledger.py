@@ -22,8 +22,8 @@ from persona_assets.locks import held
 
 FORMAT_VERSION = 1
 LOOKUP_CHUNK = 5_000
-# Random look-ups in a ledger of a million answers touch an index of about this size.
-CACHE_KIB = 64 * 1024
+# More would speed up look-ups a little, at the price of memory that grows with the ledger.
+CACHE_KIB = 16 * 1024
 
 ANSWER_FIELDS = tuple(field.name for field in dataclasses.fields(Answer))
 FAILURE_FIELDS = tuple(field.name for field in dataclasses.fields(Failure))
