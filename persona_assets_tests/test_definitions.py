@@ -89,8 +89,9 @@ def test_loading_the_code_location_loads_no_heavy_package() -> None:
 
 def test_pure_packages_do_not_import_dagster() -> None:
     pure = (
-        "warehouse settings languages preflight report.thresholds filters.evaluation llm.model llm.exchange generation.harvest generation.dialogues"
-        " filters.personas filters.conversations dedup.personas dedup.twins seeds.selection publish.card report.why report.funnel"
+        "warehouse settings languages preflight llm.model llm.exchange generation.harvest generation.dialogues"
+        " filters.personas filters.conversations filters.evaluation dedup.personas dedup.twins seeds.selection"
+        " publish.card report.why report.funnel report.thresholds"
     )
     imports = "; ".join(f"import persona_assets.{name}" for name in pure.split())
     script = f"import sys; {imports}; print('dagster' in sys.modules)"
