@@ -53,6 +53,14 @@ class TooManyFailuresError(PersonaAssetsError):
     """More requests failed than the profile tolerates."""
 
 
+class BudgetReachedError(PersonaAssetsError):
+    """The run has spent what its profile allows; `whole_run` is False for a limit of one language."""
+
+    def __init__(self, message: str, *, whole_run: bool = True) -> None:
+        super().__init__(message)
+        self.whole_run = whole_run
+
+
 def chain(error: BaseException) -> Iterator[BaseException]:
     """Yield `error` and what caused it, outermost first."""
     seen: set[int] = set()

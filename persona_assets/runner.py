@@ -11,8 +11,9 @@ from dagster._core.instance.ref import InstanceRef
 
 from persona_assets.assets.results import OPTIONAL_TAG
 from persona_assets.definitions import build_definitions
-from persona_assets.errors import EndpointError, PersonaAssetsError, StorageError, chain, explain
+from persona_assets.errors import BudgetReachedError, EndpointError, PersonaAssetsError, StorageError, chain, explain
 from persona_assets.home import DEFAULT_HOME, Home
+from persona_assets.llm.spending import begin_run
 from persona_assets.locks import held
 from persona_assets.resources.run_settings import RunSettings
 
@@ -95,15 +96,20 @@ def run_languages(
     """
     definitions = build_definitions(settings)
     keys = selected_keys(definitions, select)
+    begin_run()
     ended: list[LanguageRun] = []
     with dagster_instance(settings.at()) as instance:
         for lang in languages:
             if on_start:
                 on_start(lang)
             ended.append(_run(lang, definitions, keys, settings, instance))
-            if isinstance(ended[-1].error, FATAL):
+            if _concerns_all(ended[-1].error):
                 break
     return ended
+
+
+def _concerns_all(error: PersonaAssetsError | None) -> bool:
+    return isinstance(error, FATAL) or (isinstance(error, BudgetReachedError) and error.whole_run)
 
 
 def selected_keys(definitions: Definitions, select: str | None) -> list[AssetKey]:

@@ -53,11 +53,77 @@ class SeedSettings(Knobs):
     sample_seed: int = Field(0, description="another seed, another sample")
 
 
+class PriceSettings(Knobs):
+    """Prices per million tokens, in whatever currency the budget is in."""
+
+    input: Annotated[float, Field(ge=0)]
+    cached_input: Annotated[float, Field(ge=0)] | None = Field(None, description="default: as `input`")
+    output: Annotated[float, Field(ge=0)]
+
+
+class BudgetSettings(Knobs):
+    """What a run may spend at most, retries included; a run that reaches a limit stops and can be resumed.
+
+    Every run starts from zero, and answers that are in the ledger cost nothing.
+    """
+
+    max_cost: Annotated[float, Field(gt=0)] | None = Field(None, description="in the currency of the prices")
+    max_tokens: Positive | None = Field(None, description="of prompts and answers together")
+    max_requests: Positive | None = None
+    language_max_cost: Annotated[float, Field(gt=0)] | None = Field(None, description="of each language")
+    language_max_tokens: Positive | None = None
+    language_max_requests: Positive | None = None
+
+
+class VllmSettings(Knobs):
+    """vLLM in this process (engine = "vllm"); the names are those of vLLM's engine arguments."""
+
+    path: str | None = Field(
+        None, description="folder or hub name of the weights; default: llm.model, which names the model in the ledger"
+    )
+    revision: str | None = Field(None, description="hub revision of the weights")
+    dtype: str = "auto"
+    quantization: str | None = Field(None, description="default: what the model's configuration says")
+    max_model_len: Positive | None = Field(None, description="tokens of prompt and answer; default: the model's own")
+    gpu_memory_utilization: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
+        0.9, description="share of each GPU's memory; leave room where the embedding model uses the same GPU"
+    )
+    tensor_parallel_size: Positive = Field(1, description="GPUs that share each copy of the model")
+    data_parallel_size: Positive = Field(1, description="copies of the model")
+    chat_template_kwargs: dict[str, Any] = Field(
+        default_factory=dict, description="for the chat template, such as {enable_thinking = false}"
+    )
+    max_string_chars: Positive = Field(
+        8000, description="bound of strings in structured output that the schema leaves unbounded"
+    )
+    max_array_items: Positive = Field(
+        64, description="bound of arrays in structured output that the schema leaves unbounded"
+    )
+    extra: dict[str, Any] = Field(default_factory=dict, description="any further engine arguments, as vLLM names them")
+
+
+class BatchSettings(Knobs):
+    """The provider's batch API (engine = "openai_batch"): within a day, for less money."""
+
+    max_requests: Annotated[int, Field(ge=1, le=50_000)] = Field(50_000, description="requests of one batch")
+    max_megabytes: Annotated[float, Field(gt=0.0, le=200.0)] = Field(
+        190.0, description="size of one input file, in millions of bytes"
+    )
+    poll_s: Annotated[float, Field(gt=0)] = Field(10.0, description="first pause between looks at a batch")
+    longest_poll_s: Annotated[float, Field(gt=0)] = Field(300.0, description="the pause grows up to this")
+    max_rounds: Positive = Field(
+        3, description="batches that one request goes through, where they expire, before it is recorded as failed"
+    )
+    price_factor: Share = Field(0.5, description="share of the price per token that a batch costs, for cost reports")
+
+
 class LlmSettings(Knobs):
     """The model, where it answers, and how it is asked. The key comes only from the environment."""
 
-    engine: Literal["openai", "replay"] = Field(
-        "openai", description='"openai": any OpenAI-compatible endpoint; "replay": the ledger alone'
+    engine: Literal["openai", "openai_batch", "vllm", "replay"] = Field(
+        "openai",
+        description='"openai": any OpenAI-compatible endpoint; "openai_batch": its batch API (half price, within a'
+        ' day); "vllm": vLLM in this process; "replay": the ledger alone',
     )
     model: str = "gpt-4o-mini"
     base_url: str | None = Field(None, description="default: OPENAI_BASE_URL, else the OpenAI API")
@@ -72,12 +138,31 @@ class LlmSettings(Knobs):
         None,
         description='answer files to import before asking: "samples", or a path in which {lang} is replaced',
     )
-    concurrency: Positive = Field(16, description="requests in flight")
+    concurrency: Positive = Field(256, description="requests in flight at most; fewer where the endpoint struggles")
+    requests_per_minute: Positive | None = Field(None, description="cap on the requests sent")
+    tokens_per_minute: Positive | None = Field(None, description="cap on the tokens of prompts and answers together")
     timeout_s: Annotated[float, Field(gt=0)] = 120.0
     max_attempts: Positive = Field(6, description="tries of one request before it is recorded as failed")
+    outage_patience_s: Annotated[float, Field(ge=0)] = Field(
+        600.0, description="how long an endpoint that has answered before may be down, or refuse everything"
+    )
+    max_reply_bytes: Positive = Field(16 * 2**20, description="longer HTTP bodies are given up as `body_too_large`")
+    reask: bool | None = Field(
+        None, description="ask once more, with the error, for a reply that cannot be read; default: if the engine asks"
+    )
+    price_per_million: PriceSettings | None = Field(
+        None, description="prices of tokens: {input = 0.15, cached_input = 0.075, output = 0.6}"
+    )
     max_failed_share: Share = Field(
         0.05, description="a stage in which more requests fail keeps the old partition and stops"
     )
+    vllm: VllmSettings = VllmSettings()
+    batch: BatchSettings = BatchSettings()
+
+    @property
+    def reasks(self) -> bool:
+        """Whether replies that cannot be read are asked for once more: not by default where nobody is asked."""
+        return self.engine != "replay" if self.reask is None else self.reask
 
 
 class PersonaSettings(Knobs):
@@ -157,6 +242,7 @@ class Profile(Knobs):
     prompts: str | None = Field(None, description="folder of your own prompt packs; default: the bundled ones")
     seeds: SeedSettings = SeedSettings()
     llm: LlmSettings = LlmSettings()
+    budget: BudgetSettings = BudgetSettings()
     personas: PersonaSettings = PersonaSettings()
     expansion: ExpansionSettings = ExpansionSettings()
     filters: FilterSettings = FilterSettings()
@@ -254,6 +340,8 @@ def _validate(values: dict[str, Any], *, where: str) -> Profile:
     dedup = profile.dedup
     if dedup.jaccard_floor > dedup.jaccard or dedup.cosine_floor > dedup.cosine:
         raise ProfileError(f"{where}: a dedup floor lies above its threshold")
+    if profile.llm.price_per_million is None and (profile.budget.max_cost or profile.budget.language_max_cost):
+        raise ProfileError(f"{where}: a limit on the cost needs prices: set llm.price_per_million")
     if profile.seeds.min_chars > profile.seeds.max_chars:
         raise ProfileError(f"{where}: seeds.min_chars is larger than seeds.max_chars")
     return profile
@@ -270,11 +358,14 @@ def _first_fault(error: ValidationError) -> str:
 
 def known_keys() -> list[str]:
     """Every dotted key a profile may set."""
-    keys: list[str] = ["extends"]
-    for name, field in Profile.model_fields.items():
+    return ["extends", *_keys_of(Profile)]
+
+
+def _keys_of(group: type[Knobs]) -> list[str]:
+    keys: list[str] = []
+    for name, field in group.model_fields.items():
+        keys.append(name)
         kind = field.annotation
         if isinstance(kind, type) and issubclass(kind, Knobs):
-            keys += [name, *(f"{name}.{knob}" for knob in kind.model_fields)]
-        else:
-            keys.append(name)
+            keys += [f"{name}.{key}" for key in _keys_of(kind)]
     return keys

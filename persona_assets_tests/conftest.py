@@ -8,11 +8,25 @@ from pathlib import Path
 
 import pytest
 
+from persona_assets.leaving import leave
 from persona_assets_tests.endpoint import Endpoint
 
 PROJECT = Path(__file__).parents[1]
 SHARED = PROJECT.parent / "shared" / "data"
 TINY_GLOTLID = Path(__file__).parent / "models" / "tiny_glotlid.ftz"
+
+ended_with = 0
+
+
+def pytest_sessionfinish(exitstatus: int) -> None:
+    global ended_with  # noqa: PLW0603
+    ended_with = int(exitstatus)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure() -> None:
+    leave(ended_with)
+
 
 Finished = subprocess.CompletedProcess[str]
 Cli = Callable[..., Finished]

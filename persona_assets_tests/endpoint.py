@@ -32,7 +32,7 @@ KEY = "test-key-0123456789"
 STATUS_FAULTS = {"error_500": 500, "error_429": 429, "error_503": 503}
 FAULTS = (
     *STATUS_FAULTS,
-    *("reset", "hang", "truncated_body", "html"),
+    *("reset", "hang", "truncated_body", "html", "gigantic"),
     *("invalid_content", "empty_content", "length", "content_filter"),
 )
 MESSAGES = {
@@ -58,6 +58,8 @@ class Switches:
     hang: float = 0.0
     truncated_body: float = 0.0
     html: float = 0.0
+    gigantic: float = 0.0
+    gigantic_mib: int = 32
     invalid_content: float = 0.0
     empty_content: float = 0.0
     length: float = 0.0
@@ -68,6 +70,8 @@ class Switches:
     status: int = 503
     down_for_s: float = 0.0  # from now on, connections are reset without an answer
     structured_output: str = "json_schema"  # the most that is supported; then "json_object", "none"
+    requests_per_window: int = 0  # more get 429, and all get x-ratelimit headers; 0 is no limit
+    window_s: float = 1.0
     context_length: int = 0  # in tokens, of prompt and answer together; 0 is no limit
     exchanges: int = 0  # user-assistant pairs of a conversation; 0 leaves it to the schema, else 1
     models: str = "gpt-4o-mini,deepseek-chat,recorded-llm,tiny"
@@ -133,6 +137,8 @@ class Simulation:
         self._answered: Counter[str] = Counter()
         self._by_status: Counter[int] = Counter()
         self._by_fault: Counter[str] = Counter()
+        self._window_ends = 0.0
+        self._in_window = 0
 
     async def _reset(self, _request: web.Request) -> web.Response:
         self._restart()
@@ -163,7 +169,9 @@ class Simulation:
             }
         )
 
-    async def _models(self, request: web.Request) -> web.Response:
+    async def _models(self, request: web.Request) -> web.StreamResponse:
+        if time.monotonic() < self._down_until:
+            return self._cut(request, web.Response(), "models", "down")
         try:
             authorize(request)
         except Refusal as refusal:
@@ -180,6 +188,7 @@ class Simulation:
         self._record(digest, "arrived")
         try:
             try:
+                self._count_in_window()
                 return await self._respond(request, body, digest, attempt)
             except Refusal as refusal:
                 response = web.json_response(refusal.body, status=refusal.status)
@@ -221,11 +230,40 @@ class Simulation:
         if fault == "truncated_body":
             response = web.Response(text=half, content_type="application/json")
             return await self._send(request, response, digest, "failed", fault)
+        if fault == "gigantic":
+            stream = web.StreamResponse()
+            stream.content_type = "application/json"
+            self._record(digest, "failed", fault)
+            await stream.prepare(request)
+            for _ in range(self._switches.gigantic_mib * 16):
+                await stream.write(b"{" * 2**16)
+            return stream
         if fault == "html":
             response = web.Response(text="<!doctype html><title>Please sign in</title>", content_type="text/html")
             return await self._send(request, response, digest, "failed", fault)
         response = web.Response(text=answer, content_type="application/json")
         return await self._send(request, response, digest, "answered", fault)
+
+    def _count_in_window(self) -> None:
+        limit, now = self._switches.requests_per_window, time.monotonic()
+        if not limit:
+            return
+        if now >= self._window_ends:
+            self._window_ends, self._in_window = now + self._switches.window_s, 0
+        self._in_window += 1
+        if self._in_window > limit:
+            raise failure(429, "window")
+
+    def _rate_headers(self) -> dict[str, str]:
+        limit = self._switches.requests_per_window
+        if not limit:
+            return {}
+        left_ms = max(0, round((self._window_ends - time.monotonic()) * 1000))
+        return {
+            "x-ratelimit-limit-requests": str(limit),
+            "x-ratelimit-remaining-requests": str(max(0, limit - self._in_window)),
+            "x-ratelimit-reset-requests": f"{left_ms}ms",
+        }
 
     def _strikes(self, fault: str, digest: str, attempt: int) -> bool:
         mark = f"{digest} {attempt} {fault} {self._switches.seed}".encode()
@@ -250,6 +288,7 @@ class Simulation:
     async def _send(
         self, request: web.Request, response: web.Response, digest: str, event: str, fault: str | None
     ) -> web.Response:
+        response.headers.update(self._rate_headers())
         # Sent here, not by aiohttp, so that "answered" is never noted for an answer that did not leave.
         await response.prepare(request)
         await response.write_eof()
@@ -389,8 +428,9 @@ class Endpoint:
 
     key = KEY
 
-    def __init__(self, *, log_path: Path | None = None, in_thread: bool = False, **switches: object):
+    def __init__(self, *, port: int = 0, log_path: Path | None = None, in_thread: bool = False, **switches: object):
         self.log_path = log_path
+        self._port = port
         self._in_thread = in_thread
         self._switches = Switches().changed(switches)
         self._opener = build_opener(ProxyHandler({}))
@@ -440,7 +480,7 @@ class Endpoint:
             sys.executable,
             "-m",
             "persona_assets_tests.endpoint",
-            "--port=0",
+            f"--port={self._port}",
             "--until-stdin-closes",
             *options,
         ]
@@ -475,7 +515,7 @@ class Endpoint:
                 started.set_result((port, lambda: cast("None", loop.call_soon_threadsafe(stop.set))))
 
             simulation = Simulation(self._switches, self.log_path)
-            await serve(simulation, port=0, ready=ready, until=stop.wait())
+            await serve(simulation, port=self._port, ready=ready, until=stop.wait())
 
         thread = threading.Thread(target=lambda: asyncio.run(run()), daemon=True)
         thread.start()

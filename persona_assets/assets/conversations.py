@@ -63,5 +63,9 @@ def ask_for_conversations(
     store.replace_partition(lang.code, tables, origin_of("conversations", context, settings))
     asked = harvest.conversations.height + harvest.rejected.height
     facts = {"removed_share": share(harvest.rejected.height, asked)}
-    yield result_of("conversations", harvest.conversations, {**facts, **usage_facts(model.tallies, harvest.answers)})
+    yield result_of(
+        "conversations",
+        harvest.conversations,
+        {**facts, **usage_facts(model.tallies, harvest.answers, harvest.rejected["reason"])},
+    )
     yield result_of("rejected_conversations", harvest.rejected)

@@ -61,5 +61,9 @@ def ask_for_personas(
     }
     store.replace_partition(lang.code, tables, origin_of("raw_personas", context, settings))
     facts = {"requests": harvest.requests, "reply_yield": share(harvest.personas.height, harvest.requests)}
-    yield result_of("raw_personas", harvest.personas, {**facts, **usage_facts(model.tallies, harvest.answers)})
+    yield result_of(
+        "raw_personas",
+        harvest.personas,
+        {**facts, **usage_facts(model.tallies, harvest.answers, harvest.rejected["reason"])},
+    )
     yield result_of("rejected_replies", harvest.rejected)

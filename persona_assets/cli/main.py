@@ -8,13 +8,16 @@ import dotenv
 
 from persona_assets.cli.evaluate import evaluation
 from persona_assets.cli.inspect import doctor, funnel, why
-from persona_assets.cli.ledger import ledger
+from persona_assets.cli.ledger import ledger, retry_failed, usage
 from persona_assets.cli.run import demo, export, run
 from persona_assets.cli.thresholds import thresholds
-from persona_assets.errors import PersonaAssetsError, explain
+from persona_assets.errors import BudgetReachedError, PersonaAssetsError, explain
+from persona_assets.leaving import leave
 
+BUDGET_REACHED = 3
 EPILOG = """
 Exit codes: 0 done; 1 failed, with one line that says what to do; 2 wrong usage;
+3 the budget is reached (answers are kept; the same command goes on with a fresh budget);
 130 interrupted (run the same command again to go on).
 """
 
@@ -28,7 +31,7 @@ def cli() -> None:
     """
 
 
-for command in (demo, run, funnel, why, export, ledger, doctor, evaluation, thresholds):
+for command in (demo, run, funnel, why, thresholds, usage, export, ledger, retry_failed, evaluation, doctor):
     cli.add_command(command)
 
 
@@ -38,13 +41,13 @@ def main() -> None:
     dotenv.load_dotenv(Path.cwd() / ".env")
     try:
         # Outside standalone mode, click returns the exit code of a command that left early.
-        sys.exit(cli(standalone_mode=False) or 0)
+        leave(cli(standalone_mode=False) or 0)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted: answers received so far are kept; run the same command to go on", err=True)
-        sys.exit(130)
+        leave(130)
     except BrokenPipeError:
         # The reader of our output (a pager, head) has seen enough.
         sys.stderr.close()
@@ -57,6 +60,6 @@ def main() -> None:
 
 
 def fail(error: PersonaAssetsError) -> None:
-    """Print one line for an error and leave with exit code 1."""
+    """Print one line for an error and leave with exit code 1, or 3 where the budget is reached."""
     click.echo(f"error: {error}", err=True)
-    sys.exit(1)
+    leave(BUDGET_REACHED if isinstance(error, BudgetReachedError) else 1)

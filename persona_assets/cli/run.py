@@ -9,7 +9,7 @@ import click
 
 from persona_assets.cli.options import home_option, json_option, languages_option, profile_option
 from persona_assets.cli.terminal import own_command, print_json, print_table, say, start_reporting
-from persona_assets.errors import PersonaAssetsError
+from persona_assets.errors import BudgetReachedError, PersonaAssetsError
 from persona_assets.home import Home, home_of
 from persona_assets.languages import language, languages, parse_codes
 from persona_assets.preflight import require
@@ -143,7 +143,10 @@ def _materialize(
         return
     for result in failed[:-1]:
         say(f"error: {result.lang}: {result.error}")
-    raise PersonaAssetsError(f"{failed[-1].lang}: {failed[-1].error}")
+    message = f"{failed[-1].lang}: {failed[-1].error}"
+    if all(isinstance(result.error, BudgetReachedError) for result in failed):
+        raise BudgetReachedError(message)
+    raise PersonaAssetsError(message)
 
 
 def _report(place: Home, codes: Sequence[str], *, as_json: bool) -> None:

@@ -13,6 +13,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,6 +73,17 @@ class Progress:
         if self.eta_s is not None and self.eta_s > 1:
             parts.append(f"about {self.eta_s:.0f} s left")
         return ", ".join(parts)
+
+    def facts(self) -> dict[str, Any]:
+        """The same as `line`, for programs."""
+        return {
+            "stage": "embeddings",
+            "total": self.total,
+            "done": self.cached + self.encoded,
+            "from_cache": self.cached,
+            "encoded": self.encoded,
+            "eta_s": None if self.eta_s is None else round(self.eta_s, 1),
+        }
 
 
 def _silent(_: Progress) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from persona_assets.dedup import set_kernels as kernels
+from persona_assets.dedup import signature_kernels as signing
 from persona_assets.dedup.compiled import compiled
 from persona_assets.dedup.sets import ShingleSets
 
@@ -60,7 +61,7 @@ def sign(corpus: ShingleSets, rows: NDArray[np.int64], permutations: int) -> NDA
     hashes = _mixed(corpus.hashes)
 
     def block(first: int, last: int) -> None:
-        compiled(kernels.sign)(corpus.sets, rows[first:last], hashes, multipliers, increments, out[first:last])
+        compiled(signing.sign)(corpus.sets, rows[first:last], hashes, multipliers, increments, out[first:last])
 
     _in_blocks(block, len(rows))
     return out
@@ -78,9 +79,9 @@ def band_index(
     def block(first: int, last: int) -> None:
         chosen = rows[first:last]
         signatures = np.empty((len(chosen), permutations), np.uint32)
-        compiled(kernels.sign)(corpus.sets, chosen, hashes, multipliers, increments, signatures)
-        compiled(kernels.band)(signatures, band_rows, hashed[first:last])
-        compiled(kernels.bitmaps)(corpus.sets, chosen, bitmaps[first:last])
+        compiled(signing.sign)(corpus.sets, chosen, hashes, multipliers, increments, signatures)
+        compiled(signing.band)(signatures, band_rows, hashed[first:last])
+        compiled(signing.bitmaps)(corpus.sets, chosen, bitmaps[first:last])
 
     _in_blocks(block, len(rows))
     return BandIndex(rows, hashed, bitmaps)
@@ -93,11 +94,12 @@ def verified_pairs(
 
     Sets without shingles meet nobody.
     """
-    filled = np.flatnonzero(np.diff(corpus.sets.starts)[index.rows]).astype(np.uint64)
+    filled = np.flatnonzero(np.diff(corpus.sets.starts)[index.rows])
     limits = kernels.Limits(floor, threshold, crowd)
 
     def one_band(number: int) -> tuple[kernels.Pairs, kernels.Walk]:
-        keys = np.sort((index.bands[filled, number].astype(np.uint64) << np.uint64(32)) | filled)
+        keys, spare = np.empty((2, len(filled)), np.uint64)
+        keys = compiled(signing.bucket_keys)(index.bands, number, filled, keys, spare)
         return _walk(corpus, index, keys, number, limits)
 
     with ThreadPoolExecutor(_workers()) as pool:

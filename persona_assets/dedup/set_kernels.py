@@ -1,6 +1,6 @@
-"""Compiled passes over sets of shingle numbers: distinct, equal sets, signatures, bands, verified pairs."""
+"""Compiled passes over sets of shingle numbers: distinct, equal sets, verified pairs."""
 # numba takes positional arguments and plain loops.
-# ruff: noqa: C901, SIM110
+# ruff: noqa: SIM110
 
 from typing import Any, NamedTuple
 
@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 BITMAP_WORDS = 4
-_SHORT = 64
 _SPREAD = np.uint64(0xFF51AFD7ED558CCD)
 _HALF = np.uint64(32)
 _LOW = np.uint64(0xFFFFFFFF)
@@ -79,13 +78,12 @@ def _spread(value: Any) -> Any:
 
 
 def distinct(found: Any, ends: Any, stamps: Any, first_row: int, ids: Any, stops: Any, set_hashes: Any) -> int:
-    """Write each row's distinct numbers, sorted, to `ids`; return how many in all.
+    """Write each row's distinct numbers to `ids`; return how many in all.
 
     `stamps[number]` is the last row in which the number was met; `set_hashes` does not depend on order.
     """
     at, written = 0, 0
     for row in range(len(ends)):
-        begin = written
         total = np.uint64(0)
         while at < ends[row]:
             number = found[at]
@@ -95,23 +93,36 @@ def distinct(found: Any, ends: Any, stamps: Any, first_row: int, ids: Any, stops
                 ids[written] = number
                 total += _spread(number)
                 written += 1
-        _sort(ids, begin, written)
         stops[row] = written
         set_hashes[row] = total
     return written
 
 
-def _sort(ids: Any, begin: int, end: int) -> None:
-    if end - begin > _SHORT:
-        ids[begin:end].sort()
-        return
-    for k in range(begin + 1, end):
-        number = ids[k]
-        hole = k
-        while hole > begin and ids[hole - 1] > number:
-            ids[hole] = ids[hole - 1]
-            hole -= 1
-        ids[hole] = number
+def sort_rows(ids: Any, stops: Any, numbers: int) -> None:
+    """Sort the ids of each row, all below `numbers`, by turning rows into columns and back.
+
+    Two passes over everything, where sorting forty ids at a time takes several times as long.
+    """
+    begins = np.zeros(numbers + 1, np.int64)
+    for at in range(stops[-1]):
+        begins[ids[at] + 1] += 1
+    for number in range(numbers):
+        begins[number + 1] += begins[number]
+    rows = np.empty(stops[-1], np.int32)
+    at = 0
+    for row in range(len(stops)):
+        while at < stops[row]:
+            rows[begins[ids[at]]] = row
+            begins[ids[at]] += 1
+            at += 1
+    ends = np.zeros(len(stops), np.int64)
+    ends[1:] = stops[:-1]
+    at = 0
+    for number in range(numbers):
+        while at < begins[number]:
+            ids[ends[rows[at]]] = number
+            ends[rows[at]] += 1
+            at += 1
 
 
 def equal_sets(sets: Sets, keys: Any, row_bits: int, first: Any) -> None:
@@ -142,43 +153,6 @@ def _same(sets: Sets, one: Any, other: Any) -> bool:
         if sets.ids[begin + k] != sets.ids[start + k]:
             return False
     return True
-
-
-def sign(sets: Sets, rows: Any, hashes: Any, multipliers: Any, increments: Any, out: Any) -> None:
-    """Write MinHash values: least `multiplier * hash + increment` modulo 2**32 over each set."""
-    width = len(multipliers)
-    for place in range(len(rows)):
-        row = rows[place]
-        least = out[place]
-        least[:] = 0xFFFFFFFF
-        for at in range(sets.starts[row], sets.starts[row + 1]):
-            value = hashes[sets.ids[at]]
-            for k in range(width):
-                least[k] = min(least[k], np.uint32(multipliers[k] * value + increments[k]))
-
-
-def band(signatures: Any, rows: int, out: Any) -> None:
-    """Write a 32-bit hash of every band, `rows` values each; the last may wrap round to the first values."""
-    width = signatures.shape[1]
-    for place in range(len(signatures)):
-        for k in range(out.shape[1]):
-            value = np.uint64(k)
-            for at in range(k * rows, (k + 1) * rows):
-                value = _spread(value ^ np.uint64(signatures[place, at % width]))
-            out[place, k] = np.uint32(value >> _HALF)
-
-
-def bitmaps(sets: Sets, rows: Any, out: Any) -> None:
-    """Write for every set the parity of its numbers over 256 bits.
-
-    Two sets differ in at least as many numbers as their bitmaps differ in bits.
-    """
-    for place in range(len(rows)):
-        row = rows[place]
-        out[place, :] = 0
-        for at in range(sets.starts[row], sets.starts[row + 1]):
-            bit = _spread(sets.ids[at]) >> np.uint64(56)
-            out[place, bit >> np.uint64(6)] ^= np.uint64(1) << (bit & np.uint64(63))
 
 
 def _ones(word: Any) -> Any:
@@ -247,6 +221,8 @@ def walk(
     """
     spread = (1.0 - limits.floor) / (1.0 + limits.floor)
     start, place, count, written, verified, crowded = walked
+    # Taken out of the tuple once: numba counts references at each access.
+    sizes, leader_bits = leaders.size, leaders.bitmap
     while start < len(keys):
         stop = start + 1
         while stop < len(keys) and keys[stop] >> _HALF == keys[start] >> _HALF:
@@ -257,12 +233,11 @@ def walk(
                 return Walk(start, at - start, count, written, verified, crowded)
             one = np.int64(keys[at] & _LOW)
             size = sets.starts[rows[one] + 1] - sets.starts[rows[one]]
+            bits = bitmap[one]
             follows = False
             for k in range(count):
-                bound = np.int64((size + leaders.size[k]) * spread + 1e-9)
-                if abs(size - leaders.size[k]) > bound:
-                    continue
-                if _differing_bits(leaders.bitmap[k], bitmap[one]) > bound:
+                bound = np.int64((size + sizes[k]) * spread + 1e-9)
+                if _differing_bits(leader_bits[k], bits) > bound or abs(size - sizes[k]) > bound:
                     continue
                 other = leaders.member[k]
                 met = _met_before(bands, band_number, other, one)

@@ -12,7 +12,7 @@ from persona_assets.dedup.compiled import compiled
 from persona_assets.dedup.groups import Groups
 from persona_assets.dedup.vocabulary import Vocabulary
 
-_CHUNK_CHARS = 1 << 22
+_CHUNK_CHARS = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ def shingle_sets(texts: Sequence[str]) -> ShingleSets:
         written = compiled(kernels.distinct)(
             found, ends, stamps, first, fresh, stops[first + 1 : last + 1], set_hashes[first:last]
         )
+        compiled(kernels.sort_rows)(fresh, stops[first + 1 : last + 1], len(vocabulary))
         ids.append(fresh[:written].copy())
         stops[first + 1 : last + 1] += total
         total += written

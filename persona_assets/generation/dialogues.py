@@ -16,7 +16,6 @@ from persona_assets.generation.conversations import (
 )
 from persona_assets.generation.harvest import (
     ANSWER_SCHEMA,
-    Ask,
     answer_row,
     named_fault,
     reply_fault,
@@ -24,8 +23,9 @@ from persona_assets.generation.harvest import (
 )
 from persona_assets.generation.packs import PromptPack
 from persona_assets.generation.parsing import ReplyFault, excerpt
+from persona_assets.generation.reasking import Ask, Exchange, ask_twice
 from persona_assets.languages import Language
-from persona_assets.llm.requests import Answer, Outcome, Request
+from persona_assets.llm.requests import Answer, Outcome
 from persona_assets.settings import Profile
 
 CONVERSATION_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
@@ -88,9 +88,17 @@ def generate_conversations(
     conversations: list[dict[str, Any]] = []
     rejected: list[dict[str, Any]] = []
     answers: list[dict[str, Any]] = []
-    for request, outcome in ask(CONVERSATION, language.code, list(unrepeated(asked, set()))):
-        if isinstance(outcome, Answer):
-            answers.append(answer_row(request, outcome))
+    requests = list(unrepeated(asked, set()))
+    for exchange in ask_twice(
+        ask,
+        CONVERSATION,
+        language.code,
+        requests,
+        fault_of=lambda outcome: _fault(_read(outcome, pack)),
+        enabled=profile.llm.reasks,
+    ):
+        request, outcome = exchange.request, exchange.outcome
+        answers += [answer_row(sent, answer) for sent, answer in exchange.answers]
         persona = by_id[request.origin]
         common = {
             "lang": language.code,
@@ -100,7 +108,7 @@ def generate_conversations(
             "type": request.facts["type"],
             "prompt_version": pack.version,
         }
-        verdict = _judge(request, outcome, pack, language, identifier, profile)
+        verdict = _judge(exchange, pack, language, identifier, profile)
         if isinstance(verdict, Rejection):
             text = outcome.text if isinstance(outcome, Answer) else ""
             facts = {key: value for key, value in vars(verdict).items() if key != "stage"}
@@ -125,18 +133,24 @@ def generate_conversations(
     )
 
 
+def _read(outcome: Outcome, pack: PromptPack) -> Dialogue | ReplyFault:
+    return reply_fault(outcome) or read_dialogue(outcome.text if isinstance(outcome, Answer) else "", pack.themes)
+
+
+def _fault(read: Dialogue | ReplyFault) -> ReplyFault | None:
+    return read if isinstance(read, ReplyFault) else None
+
+
 def _judge(
-    request: Request,
-    outcome: Outcome,
+    exchange: Exchange,
     pack: PromptPack,
     language: Language,
     identifier: LanguageIdentifier,
     profile: Profile,
 ) -> Dialogue | Rejection:
-    read: Dialogue | ReplyFault
-    read = reply_fault(outcome) or read_dialogue(outcome.text if isinstance(outcome, Answer) else "", pack.themes)
+    read = _read(exchange.outcome, pack)
     if isinstance(read, ReplyFault):
-        fault = named_fault(outcome, read)
+        fault = exchange.explain(named_fault(exchange.outcome, read))
         return Rejection("reply", fault.reason, evidence=fault.evidence or None)
     minimum = profile.conversations.min_language_score
     return judge_format(read.turns) or judge_turn_languages(read.turns, language, identifier, minimum) or read

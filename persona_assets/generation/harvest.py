@@ -1,6 +1,6 @@
 """From requests to rows: the personas in the replies, and a verdict for every reply that gave none."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,17 +13,18 @@ from persona_assets.generation.personas import (
     PERSONA_TO_PERSONA,
     TEXT_TO_PERSONA,
     Parent,
+    PersonaReply,
     choose_parents,
     document_requests,
     read_personas,
     related_requests,
 )
+from persona_assets.generation.reasking import Ask, Exchange, ask_twice
 from persona_assets.identity import digest
 from persona_assets.languages import Language
 from persona_assets.llm.requests import Answer, Failure, Outcome, Request
 from persona_assets.settings import Profile
 
-Ask = Callable[[str, str, Sequence[Request]], Iterable[tuple[Request, Outcome]]]
 Row = dict[str, Any]
 
 RAW_SCHEMA = {
@@ -99,16 +100,21 @@ def generate_personas(
     the expansion's own, so that a changed filter threshold does not change what is asked.
     """
     book = _Book(language.code, pack.version)
+
+    def settle(stage: str, asked: Iterable[Request]) -> Iterator[Exchange]:
+        requests = list(unrepeated(asked, seen))
+        return ask_twice(ask, stage, language.code, requests, fault_of=_persona_fault, enabled=profile.llm.reasks)
+
     seen: set[str] = set()
     asked = document_requests(documents.select("doc_id", "text").to_dicts(), pack, profile.personas, profile.llm)
-    found = book.enter(ask(TEXT_TO_PERSONA, language.code, list(unrepeated(asked, seen))))
+    found = book.enter(settle(TEXT_TO_PERSONA, asked))
     for _ in range(profile.expansion.hops):
         fit = _in_language(found, language, identifier, profile.expansion.parent_min_language_score)
         parents = choose_parents(fit, profile.expansion)
         if not parents:
             break
         asked = related_requests(parents, pack, profile.expansion, profile.llm)
-        found = book.enter(ask(PERSONA_TO_PERSONA, language.code, list(unrepeated(asked, seen))))
+        found = book.enter(settle(PERSONA_TO_PERSONA, asked))
     return book.close()
 
 
@@ -150,6 +156,15 @@ def named_fault(outcome: Outcome, fault: ReplyFault) -> ReplyFault:
     return fault
 
 
+def _read(outcome: Outcome) -> list[PersonaReply] | ReplyFault:
+    return reply_fault(outcome) or read_personas(outcome.text if isinstance(outcome, Answer) else "")
+
+
+def _persona_fault(outcome: Outcome) -> ReplyFault | None:
+    read = _read(outcome)
+    return read if isinstance(read, ReplyFault) else None
+
+
 class _Book:
     """Collects the rows of one language, hop after hop."""
 
@@ -161,16 +176,17 @@ class _Book:
         self._answers: list[Row] = []
         self._requests = 0
 
-    def enter(self, pairs: Iterable[tuple[Request, Outcome]]) -> list[Row]:
+    def enter(self, exchanges: Iterable[Exchange]) -> list[Row]:
         """Enter replies; returns the personas found in them."""
         found: list[Row] = []
-        for request, outcome in pairs:
+        for exchange in exchanges:
+            request, outcome = exchange.request, exchange.outcome
             self._requests += 1
-            if isinstance(outcome, Answer):
-                self._answers.append(answer_row(request, outcome))
-            replies = reply_fault(outcome) or read_personas(outcome.text if isinstance(outcome, Answer) else "")
+            self._answers += [answer_row(asked, answer) for asked, answer in exchange.answers]
+            replies = _read(outcome)
             if isinstance(replies, ReplyFault):
-                self._rejected.append(self._rejection(request, outcome, named_fault(outcome, replies)))
+                fault = exchange.explain(named_fault(outcome, replies))
+                self._rejected.append(self._rejection(request, outcome, fault))
                 continue
             for position, reply in enumerate(replies):
                 persona_id = f"{self._lang}-p-{digest(request.key, position)}"

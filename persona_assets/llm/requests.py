@@ -2,10 +2,14 @@
 
 import hashlib
 import json
+import json.encoder
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
+
+_canonical = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode
+_quoted = json.encoder.encode_basestring
 
 Role = Literal["system", "user", "assistant"]
 
@@ -29,7 +33,10 @@ class ResponseFormat:
 
 @dataclass(frozen=True)
 class Request:
-    """One question to a model. `origin` names the row it is asked for (a document, a persona)."""
+    """One question to a model. `origin` names the row it is asked for (a document, a persona).
+
+    An `optional` one may fail without counting towards `max_failed_share`.
+    """
 
     stage: str
     lang: str
@@ -42,24 +49,24 @@ class Request:
     max_tokens: int = 2048
     sample: int = 0
     facts: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    optional: bool = field(default=False, compare=False)
 
     @cached_property
     def key(self) -> str:
         """The answer key: 128 bits of BLAKE2b over everything that shapes the answer, as 32 hex digits.
 
         `max_tokens` is not part of it, so that raising the limit asks again only for answers that
-        were cut off; neither is `facts`, which only carries what the caller wants back.
+        were cut off; neither are `facts`, which only carry what the caller wants back, and `optional`.
         """
         form = self.response_format
-        shaping = {
-            "model": self.model,
-            "messages": [[message.role, message.content] for message in self.messages],
-            "sampling": [self.temperature, self.top_p],
-            "format": [form.kind, form.schema if form.kind == "json_schema" else None],
-            "sample": self.sample,
-        }
-        canonical = json.dumps(shaping, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-        return hashlib.blake2b(canonical.encode(), digest_size=16).hexdigest()
+        # Canonical JSON (sorted keys, no spaces), put together by hand: keys are made by the million.
+        shape = _canonical([form.kind, form.schema if form.kind == "json_schema" else None])
+        said = ",".join([f"[{_quoted(message.role)},{_quoted(message.content)}]" for message in self.messages])
+        canonical = (
+            f'{{"format":{shape},"messages":[{said}],"model":{_quoted(self.model)},"sample":{self.sample:d},'
+            f'"sampling":[{self.temperature!r},{self.top_p!r}]}}'
+        )
+        return hashlib.blake2b(canonical.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ class UnknownIdError(PersonaAssetsError):
 
 
 def life_of(warehouse: Warehouse, identifier: str) -> list[Facts]:
-    """Tell the life of an id: of a document (ours or its source's), persona, conversation or reply.
+    """Tell the life of an id: of a document (ours or its source's), persona, conversation, reply or run.
 
     Returns chapters in order of time, each a mapping with `chapter` and the facts of it.
 
@@ -91,7 +91,12 @@ def _reply(connection: DuckDBPyConnection, answer_key: str) -> list[Facts]:
     ]
 
 
+def _run(connection: DuckDBPyConnection, run_id: str) -> list[Facts]:
+    return _list(connection, "what the run made", "run", run_id)
+
+
 _TELLERS = {
+    "run": _run,
     "document": _document,
     "rejected document": _rejected_document,
     "persona": _persona,

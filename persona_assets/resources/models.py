@@ -1,6 +1,7 @@
 """The models of a run as Dagster resources, each loaded when first used."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from dagster import ConfigurableResource, ResourceDependency
 
@@ -19,7 +20,8 @@ class LanguageModelResource(ConfigurableResource):  # type: ignore[type-arg]
 
     def open(self) -> LanguageModel:
         """The model, with the ledger of the run's home."""
-        return LanguageModel(self.settings.load().llm, self.settings.at().ledger)
+        profile = self.settings.load()
+        return LanguageModel(profile.llm, self.settings.at().ledger, profile.budget)
 
 
 class LanguageIdResource(ConfigurableResource):  # type: ignore[type-arg]
@@ -68,3 +70,7 @@ class Labelled:
     def line(self) -> str:
         """One line for a log or a terminal."""
         return f"{self.lang} {self.standing.line()}"
+
+    def facts(self) -> dict[str, Any]:
+        """The same as `line`, for programs."""
+        return {"lang": self.lang, **self.standing.facts()}

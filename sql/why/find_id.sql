@@ -14,4 +14,6 @@ union
 select 'reply', lang, answer_key from rejected_replies where answer_key = $id
 union
 select 'reply', lang, answer_key from rejected_conversations where answer_key = $id
+union
+select 'run', min(lang), run_id from materializations where run_id = $id group by run_id
 order by all;
