@@ -155,6 +155,16 @@ def test_added_personas_are_compared_and_old_ones_not_again(before: int, monkeyp
     assert again.sources == {"minhash": some, "embedding": some if before > 108 else "computed"}
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("rows", [0, 1])
+def test_no_persona_or_one_is_kept_the_first_time_and_again(rows: int) -> None:
+    first = deduplicate(corpus(rows), ES, load_embedder("lexical"), SETTINGS)
+    again = deduplicate(corpus(rows), ES, Refusing(), SETTINGS, left_by(first))
+    assert (again.kept.height, again.duplicates.height, again.edges.height) == (rows, 0, 0)
+    assert again.kept.equals(first.kept)
+    assert set(again.sources.values()) == {"stored"}
+
+
 def test_unequal_rows_are_never_stored_with_similarity_one() -> None:
     class Close:
         name = "close"

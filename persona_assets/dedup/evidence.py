@@ -147,7 +147,7 @@ def embedding_evidence(
     # What rounding lifts to the floor is an edge, whether it is found now or was stored for a lower floor.
     least = floor - 10.0**-DIGITS
     known = _known(filtered, knobs, stored, floor)
-    if known and known.new.mean() > MOST_NEW:
+    if known and known.new.sum() > MOST_NEW * len(known.new):
         known = None
     if known and not known.new.any():
         edges = known.edges
