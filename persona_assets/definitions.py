@@ -12,17 +12,19 @@ from persona_assets.assets.filtering import filter_personas
 from persona_assets.assets.personas import ask_for_personas
 from persona_assets.assets.publication import dataset
 from persona_assets.assets.seeds import prompt_packs, select_seeds
+from persona_assets.assets.twins import crosslingual_twins
 from persona_assets.home import PROFILE_VARIABLE, home_of
 from persona_assets.resources.models import EmbedderResource, LanguageIdResource, LanguageModelResource
 from persona_assets.resources.run_settings import RunSettings
 from persona_assets.resources.warehouse import WarehouseResource
-from persona_assets.settings import DEFAULT_PROFILE, Profile
+from persona_assets.settings import DEFAULT_PROFILE, DedupSettings, Profile
 
 ASSETS = (
     select_seeds,
     ask_for_personas,
     filter_personas,
     deduplicate_personas,
+    crosslingual_twins,
     ask_for_conversations,
     dataset,
 )
@@ -34,7 +36,8 @@ KNOBS: Mapping[str, tuple[str, ...]] = {
     "select_seeds": ("seeds",),
     "ask_for_personas": ("personas", "expansion", *_LLM),
     "filter_personas": ("filters",),
-    "deduplicate_personas": ("dedup",),
+    "deduplicate_personas": tuple(f"dedup.{knob}" for knob in DedupSettings.model_fields if knob != "twin_cosine"),
+    "crosslingual_twins": ("dedup.embedder", "dedup.revision", "dedup.twin_cosine"),
     "ask_for_conversations": ("conversations", *_LLM),
     "dataset": (),
 }

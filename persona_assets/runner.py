@@ -9,6 +9,7 @@ from pathlib import Path
 from dagster import AssetKey, AssetSelection, DagsterError, DagsterInstance, Definitions
 from dagster._core.instance.ref import InstanceRef
 
+from persona_assets.assets.results import OPTIONAL_TAG
 from persona_assets.definitions import build_definitions
 from persona_assets.errors import BudgetReachedError, EndpointError, PersonaAssetsError, StorageError, chain, explain
 from persona_assets.home import DEFAULT_HOME, Home
@@ -114,14 +115,15 @@ def _concerns_all(error: PersonaAssetsError | None) -> bool:
 def selected_keys(definitions: Definitions, select: str | None) -> list[AssetKey]:
     """Resolve a comma-separated selection in Dagster's syntax (`raw_personas+` adds what follows).
 
-    Assets that are made together are selected together.
+    Assets that are made together are selected together; optional ones only where they are named.
 
     Raises:
         SelectionError: it is not a selection, or names no asset.
     """
     graph = definitions.resolve_asset_graph()
+    optional = {key for key in graph.materializable_asset_keys if OPTIONAL_TAG in graph.get(key).tags}
     if select is None:
-        return sorted(graph.materializable_asset_keys)
+        return sorted(graph.materializable_asset_keys - optional)
     chosen: set[AssetKey] = set()
     for part in select.split(","):
         try:
@@ -131,7 +133,7 @@ def selected_keys(definitions: Definitions, select: str | None) -> list[AssetKey
         if not keys:
             known = ", ".join(sorted(key.to_user_string() for key in graph.materializable_asset_keys))
             raise SelectionError(f"--select {part!r} names no asset; there are {known}")
-        chosen |= keys
+        chosen |= {key for key in keys if key not in optional or key.to_user_string() in part}
     together = {sibling for key in chosen for sibling in graph.get(key).execution_set_asset_keys}
     return sorted((chosen | together) & graph.materializable_asset_keys)
 

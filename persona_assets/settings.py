@@ -220,6 +220,7 @@ class DedupSettings(Knobs):
     revision: str | None = Field(None, description="hub revision of the embedding model; LaBSE is pinned")
     cosine: Share = 0.85
     cosine_floor: Share = 0.75
+    twin_cosine: Share = Field(0.85, description="personas of two languages at least this alike are twins")
 
 
 class ConversationSettings(Knobs):

@@ -22,6 +22,7 @@ EDGES = {
     "rejected_personas": {"raw_personas"},
     "deduped_personas": {"filtered_personas"},
     "duplicate_personas": {"filtered_personas"},
+    "crosslingual_twins": {"deduped_personas"},
     "conversations": {"deduped_personas", "seed_documents", "prompt_packs"},
     "rejected_conversations": {"deduped_personas", "seed_documents", "prompt_packs"},
     "dataset": {"conversations", "deduped_personas", "seed_documents"},
@@ -57,6 +58,7 @@ def versions(**overrides: object) -> dict[str, str | None]:
     [
         ("filters.min_language_score", 0.6, {"filtered_personas", "rejected_personas"}),
         ("dedup.jaccard", 0.8, {"deduped_personas", "duplicate_personas"}),
+        ("dedup.twin_cosine", 0.8, {"crosslingual_twins"}),
         ("conversations.reasoning_share", 0.1, {"conversations", "rejected_conversations"}),
         ("seeds.limit", 5, {"seed_documents", "rejected_documents"}),
         ("expansion.hops", 1, {"raw_personas", "rejected_replies"}),
@@ -88,7 +90,8 @@ def test_loading_the_code_location_loads_no_heavy_package() -> None:
 def test_pure_packages_do_not_import_dagster() -> None:
     pure = (
         "warehouse settings languages preflight llm.model llm.exchange generation.harvest generation.dialogues"
-        " filters.personas filters.conversations dedup.personas seeds.selection publish.card report.why report.funnel"
+        " filters.personas filters.conversations filters.evaluation dedup.personas dedup.twins seeds.selection"
+        " publish.card report.why report.funnel report.thresholds"
     )
     imports = "; ".join(f"import persona_assets.{name}" for name in pure.split())
     script = f"import sys; {imports}; print('dagster' in sys.modules)"
@@ -104,6 +107,15 @@ def test_a_selection_follows_dagsters_syntax_and_takes_what_is_made_together() -
     names = {key.to_user_string() for key in selected_keys(definitions(), "deduped_personas+")}
     assert {"deduped_personas", "duplicate_personas", "conversations", "dataset"} <= names
     assert "raw_personas" not in names
+
+
+def test_an_optional_asset_is_made_only_where_it_is_named() -> None:
+    def names(select: str | None) -> set[str]:
+        return {key.to_user_string() for key in selected_keys(definitions(), select)}
+
+    assert names(None) == set(EDGES) - {"crosslingual_twins"}
+    assert "crosslingual_twins" not in names("raw_personas+")
+    assert names("crosslingual_twins") == {"crosslingual_twins"}
 
 
 def test_an_unknown_selection_names_what_there_is() -> None:

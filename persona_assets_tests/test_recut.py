@@ -139,7 +139,7 @@ def test_a_higher_floor_lets_the_edges_below_it_go() -> None:
     assert again.evidence["floor"].to_list() == [0.5, 0.7]
 
 
-@pytest.mark.parametrize("before", [0, 1, 40, 119])
+@pytest.mark.parametrize("before", [0, 1, 40, 110, 119])
 def test_added_personas_are_compared_and_old_ones_not_again(before: int, monkeypatch: pytest.MonkeyPatch) -> None:
     personas = corpus(120)
     # Added ones may stand anywhere, and may go before old ones in priority.
@@ -151,7 +151,18 @@ def test_added_personas_are_compared_and_old_ones_not_again(before: int, monkeyp
     assert again.kept.equals(full.kept)
     assert again.duplicates.equals(full.duplicates)
     assert again.edges.equals(full.edges)
-    assert again.sources["minhash"] == f"{120 - before} of 120 compared"
+    some = f"{120 - before} of 120 compared"
+    assert again.sources == {"minhash": some, "embedding": some if before > 108 else "computed"}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("rows", [0, 1])
+def test_no_persona_or_one_is_kept_the_first_time_and_again(rows: int) -> None:
+    first = deduplicate(corpus(rows), ES, load_embedder("lexical"), SETTINGS)
+    again = deduplicate(corpus(rows), ES, Refusing(), SETTINGS, left_by(first))
+    assert (again.kept.height, again.duplicates.height, again.edges.height) == (rows, 0, 0)
+    assert again.kept.equals(first.kept)
+    assert set(again.sources.values()) == {"stored"}
 
 
 def test_unequal_rows_are_never_stored_with_similarity_one() -> None:

@@ -68,6 +68,17 @@ def test_personas_that_changed_since_are_not_cut_with_old_edges(demo_home: Path,
         stages(store, "es", step=0.05)
 
 
+def test_a_language_whose_personas_were_all_rejected_has_empty_cuts(demo_home: Path, tmp_path: Path) -> None:
+    shutil.copytree(demo_home, tmp_path / "data")
+    store = Warehouse(tmp_path / "data" / "personas.duckdb")
+    store.replace_partition("es", {"filtered_personas": store.read("filtered_personas", "es").clear()})
+    settings = RunSettings(profile="demo", home=str(tmp_path / "data"))
+    assert run_languages(["es"], settings, select="deduped_personas")[0].error is None
+    found = stages(store, "es", step=0.05)
+    assert {cut.survivors for stage in found for cut in stage.cuts} == {0}
+    assert draw(found, "es").startswith("<svg")
+
+
 def test_the_plot_is_a_drawing_that_marks_both_thresholds(demo_home: Path) -> None:
     drawing = draw(stages(Warehouse(demo_home / "personas.duckdb"), "es", step=0.05), "es")
     root = ET.fromstring(drawing)

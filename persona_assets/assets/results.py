@@ -18,6 +18,8 @@ from persona_assets.identity import digest
 from persona_assets.resources.run_settings import RunSettings
 from persona_assets.warehouse import Origin
 
+# Marks assets that are not part of a run unless they are named.
+OPTIONAL_TAG = "persona_assets/optional"
 SAMPLE_ROWS = 5
 CELL_CHARS = 120
 

@@ -21,6 +21,8 @@ from persona_assets.warehouse import Warehouse
 
 # Similarities are stored to this many digits: float32 products differ in the last ones between machines.
 DIGITS = 5
+# With more new personas than this share, a full search with its pruning is cheaper than new x all.
+MOST_NEW = 0.1
 # Raised by hand when the same settings find other edges.
 EVIDENCE_VERSION = "1"
 EDGE_SCHEMA = {
@@ -145,6 +147,8 @@ def embedding_evidence(
     # What rounding lifts to the floor is an edge, whether it is found now or was stored for a lower floor.
     least = floor - 10.0**-DIGITS
     known = _known(filtered, knobs, stored, floor)
+    if known and known.new.sum() > MOST_NEW * len(known.new):
+        known = None
     if known and not known.new.any():
         edges = known.edges
     elif known:

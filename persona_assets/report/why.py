@@ -61,6 +61,7 @@ def _persona(connection: DuckDBPyConnection, persona_id: str) -> list[Facts]:
     chapters.append({"chapter": "persona", **_without_fate(persona)})
     chapters += _verdict(connection, persona)
     chapters += _list(connection, "most similar personas", "similar", persona_id)
+    chapters += _list(connection, "twins in other languages", "twins", persona_id)
     chapters += _list(connection, "conversations", "conversations_of_persona", persona_id)
     return chapters
 
