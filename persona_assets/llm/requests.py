@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, Literal
 
@@ -112,5 +112,7 @@ class Failure:
     permanent: bool
     failed_at: str = ""
 
+
+ANSWER_FIELDS = tuple(column.name for column in fields(Answer))
 
 Outcome = Answer | Failure
