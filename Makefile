@@ -6,12 +6,16 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Pinned and installed first: anything that depends on an unpinned torch pulls gigabytes of CUDA.
 TORCH ?= torch==2.13.0
 
+.DEFAULT_GOAL := help
+include make/vllm.mk
+
 .PHONY: demo test lint types tests clean help
 
 help:
-	@echo "make demo    run the whole chain on the bundled samples (no key, GPU or download)"
-	@echo "make test    lint, type-check and test"
-	@echo "make clean   remove the environments (not the data)"
+	@echo "make demo       run the whole chain on the bundled samples (no key, GPU or download)"
+	@echo "make test       lint, type-check and test"
+	@echo "make test-vllm  test the real vLLM engine on a CPU (an environment of 2.5 GB)"
+	@echo "make clean      remove the environments (not the data)"
 
 demo: $(VENV)/.core
 	@$(BIN)/persona-assets demo
@@ -26,7 +30,7 @@ types: $(VENV)/.dev
 	$(BIN)/mypy
 
 tests: $(VENV)/.dev
-	$(BIN)/pytest
+	$(BIN)/pytest -m "not vllm"
 
 $(VENV)/.core: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -48,7 +48,7 @@ ENGINES = (
     Engine("ours", "ours.py"),
     Engine("rensa", "rensa_dedup.py", ("rensa",)),
     Engine("datasketch", "datasketch_lsh.py"),
-    Engine("distilabel", "distilabel_minhash.py", ("distilabel", "datasketch", "nltk", "requests"), quick=False),
+    Engine("distilabel", "distilabel_minhash.py", ("distilabel", "datasketch==1.6.5", "nltk", "requests"), quick=False),
 )
 
 
@@ -80,7 +80,7 @@ def compare(title: str, texts: Sequence[str], engines: Sequence[Engine]) -> None
     for engine in engines:
         result = measure(engine, texts)
         if result is None:
-            print(f"{engine.name:12} not run: its environment cannot be made here")
+            print(f"{engine.name:12} not run: it failed, or cannot be installed here")
             continue
         ours = ours or result["cpu"]
         kept = set(result["kept"])

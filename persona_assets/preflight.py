@@ -13,6 +13,7 @@ from persona_assets.generation.packs import PACKS_FOLDER, load_pack
 from persona_assets.home import Home
 from persona_assets.languages import languages
 from persona_assets.llm.endpoint import endpoint_of
+from persona_assets.llm.engines.vllm_weights import check_vllm
 from persona_assets.llm.probe import model_listed
 from persona_assets.settings import Profile
 
@@ -44,7 +45,7 @@ def examine(profile: Profile, home: Home, codes: Sequence[str]) -> list[Finding]
 
 def ask_endpoint(profile: Profile) -> Finding:
     """Ask the endpoint which models it has, which costs nothing: is it there, does it take the key?"""
-    if profile.llm.engine != "openai":
+    if profile.llm.engine not in ("openai", "openai_batch"):
         return Finding("answer of the endpoint", ok=True, detail="not needed")
     return _probe("answer of the endpoint", lambda: model_listed(profile.llm))
 
@@ -99,6 +100,8 @@ def _language_model(profile: Profile) -> Path:
 def _endpoint(profile: Profile) -> str:
     if profile.llm.engine == "replay":
         return "not needed: answers come from the ledger alone"
+    if profile.llm.engine == "vllm":
+        return check_vllm(profile.llm)
     endpoint = endpoint_of(profile.llm)
     keyed = "set" if endpoint.api_key != "no-key" else "not set (fine for most local servers)"
     return f"{profile.llm.model} at {endpoint.base_url}, {endpoint.key_variable} is {keyed}"

@@ -76,6 +76,7 @@ class Plan:
     fate: Callable[[int, int], str] = lambda batch, position: "answer"
     drop_uploads: int = 0  # so many requests of each kind get no response
     lose_created: int = 0  # as above, but the batch is created
+    stall_at: int | None = None  # the batch of this number is created, and the response never comes
     fail_looks: int = 0  # so many looks at batches get a 503
     damage_downloads: int = 0
     without_batches: bool = False
@@ -99,7 +100,7 @@ class BatchEndpoint:
 
         async def run() -> None:
             loop, stop = asyncio.get_running_loop(), asyncio.Event()
-            runner = web.AppRunner(self._app(), access_log=None, shutdown_timeout=0.1)
+            runner = web.AppRunner(self._app(), handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
             await runner.setup()
             await web.TCPSite(runner, "127.0.0.1", 0).start()
             started.set_result((runner.addresses[0][1], lambda: loop.call_soon_threadsafe(stop.set)))
@@ -172,6 +173,8 @@ class BatchEndpoint:
         name = f"batch-{len(self.batches)}"
         self.batches[name] = Batch(name, body["input_file_id"], body.get("metadata") or {}, keys, int(time.time()))
         self.paid.update(keys)
+        if len(self.batches) - 1 == self.plan.stall_at:
+            await asyncio.Event().wait()
         if self.plan.lose_created:
             self.plan.lose_created -= 1
             return cut(request)

@@ -1,5 +1,7 @@
 """Asking a simulated endpoint as a stage does: requests, a model, and a process of its own to kill."""
 
+import multiprocessing
+import multiprocessing.process
 import os
 import subprocess
 import sys
@@ -104,6 +106,22 @@ def start_asking(
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def fork_asking(base_url: str, folder: Path, count: int, **changed: object) -> multiprocessing.process.BaseProcess:
+    """The same, from a server that has imported everything: started in no time, and killed as well."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__, "persona_assets.llm.engines.openai", "openai.resources.chat"])
+    process = context.Process(target=_ask_alone, args=(base_url, folder, count, changed))
+    process.start()
+    return process
+
+
+def _ask_alone(base_url: str, folder: Path, count: int, changed: dict[str, Any]) -> None:
+    os.environ["OPENAI_API_KEY"] = KEY
+    settings = LlmSettings.model_validate({"model": "tiny", "base_url": base_url, **changed})
+    pairs = list(LanguageModel(settings, folder).ask(STAGE, LANG, Questions(count)))
+    sys.exit(0 if len(answered(pairs)) == count else 1)
 
 
 def wait_until(holds: Any, seconds: float = 20.0) -> None:

@@ -428,9 +428,7 @@ class Endpoint:
 
     key = KEY
 
-    def __init__(
-        self, *, port: int = 0, log_path: Path | None = None, in_thread: bool = False, **switches: object
-    ):
+    def __init__(self, *, port: int = 0, log_path: Path | None = None, in_thread: bool = False, **switches: object):
         self.log_path = log_path
         self._port = port
         self._in_thread = in_thread

@@ -156,7 +156,7 @@ def wait_until(true: Callable[[], bool]) -> None:
     ("plan", "moment"),
     [
         ({"hold": True}, lambda server: server.calls["GET /v1/batches/{id}"] >= 8),
-        ({"hold": True}, lambda server: len(server.batches) == 2),
+        ({"hold": True, "stall_at": 2}, lambda server: len(server.batches) == 3),
         ({}, lambda server: server.calls["GET /v1/files/{id}/content"] >= 1),
     ],
     ids=["while polling", "while submitting", "while merging"],
@@ -174,7 +174,7 @@ def test_a_killed_run_is_taken_up_again_without_paying_twice(
             process.wait()
         before = set(server.paid)
         assert before
-        server.plan.hold = False
+        server.plan.hold, server.plan.stall_at = False, None
         tally, found = run(server, tmp_path, questions(35), max_requests=10)
         assert all(isinstance(outcome, Answer) for outcome in found)
         assert tally.done == 35
@@ -288,6 +288,13 @@ def test_the_budget_holds_and_what_was_submitted_is_collected(server: BatchEndpo
     tally, _ = run(server, tmp_path / "again", questions(10), purse=frugal)
     assert tally.answered == 10
     assert frugal.spending.spent().tokens == 10 * 110
+
+
+def test_what_was_set_aside_for_a_request_that_did_not_come_back_is_free_again(tmp_path: Path):
+    most = Purse().at_most(question(0)).tokens
+    with BatchEndpoint(fate=lambda batch, position: "answer" if batch else "lose") as server:
+        tally, _ = run(server, tmp_path, questions(1), purse=Purse(BudgetSettings(max_tokens=most)))
+        assert tally.answered == 1
 
 
 def test_batches_cost_the_share_of_the_price_that_the_profile_states():

@@ -18,10 +18,10 @@ def later(seconds: float, action) -> threading.Thread:
 def test_a_server_that_is_down_and_comes_back_costs_no_request(tmp_path: Path):
     with Endpoint(latency_s=0.02) as server:
         model = model_for(server, tmp_path, max_attempts=2, concurrency=16)
-        later(0.5, lambda: server.control(down_for_s=4.0))
-        pairs = ask(model, Questions(1500))
-        assert len(answered(pairs)) == 1500
-        assert len(stored(tmp_path)) == 1500
+        later(0.5, lambda: server.control(down_for_s=2.5))
+        pairs = ask(model, Questions(800))
+        assert len(answered(pairs)) == 800
+        assert len(stored(tmp_path)) == 800
         # While it is down, it is looked for, not asked.
         assert server.stats()["by_fault"]["down"] < 16 + 10
 
@@ -34,14 +34,14 @@ def test_a_server_process_that_dies_and_is_started_again_is_waited_for(tmp_path:
 
         def replace() -> None:
             server._stop()
-            time.sleep(3.0)
+            time.sleep(1.5)
             replacement.append(Endpoint(port=port, latency_s=0.0).__enter__())
 
         thread = later(0.4, replace)
-        pairs = ask(model, Questions(1500))
+        pairs = ask(model, Questions(800))
         thread.join()
     replacement[0]._stop()
-    assert len(answered(pairs)) == 1500
+    assert len(answered(pairs)) == 800
 
 
 def test_an_outage_longer_than_the_patience_ends_the_run_and_keeps_the_answers(tmp_path: Path):
@@ -62,8 +62,8 @@ def test_an_endpoint_that_refuses_everybody_for_a_while_costs_no_request(tmp_pat
     with Endpoint(latency_s=0.02) as server:
         model = model_for(server, tmp_path, max_attempts=2, concurrency=16)
         later(0.4, lambda: server.control(error_503=1.0))
-        later(3.0, lambda: server.control(error_503=0.0))
-        assert len(answered(ask(model, Questions(1500)))) == 1500
+        later(2.0, lambda: server.control(error_503=0.0))
+        assert len(answered(ask(model, Questions(800)))) == 800
 
 
 def test_an_endpoint_that_refuses_everybody_too_long_ends_the_run(tmp_path: Path):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from persona_assets.errors import StorageError
+from persona_assets.errors import LedgerError, StorageError
 from persona_assets.llm.ledger import open_ledger, read_ledger
 from persona_assets_tests.driving import (
     LANG,
@@ -16,6 +16,7 @@ from persona_assets_tests.driving import (
     Questions,
     answered,
     ask,
+    fork_asking,
     integrity,
     model_for,
     start_asking,
@@ -26,21 +27,23 @@ from persona_assets_tests.endpoint import KEY, Endpoint
 
 
 def test_after_kill_9_only_requests_that_were_in_flight_are_repeated(tmp_path: Path):
-    rng, count = random.Random(20), 2500
+    rng, count = random.Random(20), 3000
     with Endpoint(log_path=tmp_path / "log.jsonl", latency_s=0.05) as server:
         for _ in range(10):
             before = server.stats()["requests"]
-            process = start_asking(server.base_url, tmp_path, count, concurrency=16)
+            process = fork_asking(server.base_url, tmp_path, count, concurrency=16)
             wait_until(lambda before=before: server.stats()["requests"] > before)
-            time.sleep(rng.uniform(0.0, 0.6))
-            process.send_signal(signal.SIGKILL)
-            process.communicate()
+            time.sleep(rng.uniform(0.0, 0.8))
+            assert process.pid
+            os.kill(process.pid, signal.SIGKILL)
+            process.join()
             # An answer in a socket's buffer at the kill has reached nobody: it was in flight, too.
             wait_until(lambda: server.stats()["in_flight"] == 0)
         held = len(stored(tmp_path))
         assert 0 < held < count, "the kills came too early or too late to show anything"
-        out, err = start_asking(server.base_url, tmp_path, count, concurrency=16).communicate(timeout=60)
-        assert out.strip() == str(count), err
+        last = fork_asking(server.base_url, tmp_path, count, concurrency=16)
+        last.join(60)
+        assert last.exitcode == 0
         asked = Counter(event["hash"] for event in server.events() if event["event"] == "arrived")
         assert len(asked) == count
         assert asked.total() - count <= 10 * 16
@@ -56,12 +59,18 @@ def test_an_interrupted_run_keeps_its_answers(tmp_path: Path):
         assert len(stored(tmp_path)) > 30
 
 
-def test_a_second_process_on_the_same_ledger_names_the_first(tmp_path: Path):
-    with Endpoint(latency_s=0.2) as server, open_ledger(tmp_path, STAGE, LANG):
-        _, err = start_asking(server.base_url, tmp_path, 5).communicate(timeout=60)
-        assert f"is in use by process {os.getpid()} on" in err
-        assert err.count("\n") == 1
-        assert server.stats()["requests"] == 0
+def test_a_second_process_on_the_same_ledger_is_refused_and_told_who_holds_it(tmp_path: Path):
+    with Endpoint(latency_s=0.5) as server:
+        first = fork_asking(server.base_url, tmp_path, 5000)
+        wait_until(lambda: server.stats()["requests"] > 0)
+        with (
+            pytest.raises(LedgerError, match=f"is in use by process {first.pid} on") as caught,
+            open_ledger(tmp_path, STAGE, LANG, wait_s=0.2),
+        ):
+            pass
+        assert "\n" not in str(caught.value)
+        first.kill()
+        first.join()
 
 
 def test_a_second_process_that_waits_asks_nothing_twice(tmp_path: Path):

@@ -1,13 +1,17 @@
+import hashlib
+import json
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from persona_assets.errors import LedgerError
 from persona_assets.llm.driver import outcomes
 from persona_assets.llm.ledger import Ledger, ledger_path, open_ledger, read_ledger
-from persona_assets.llm.requests import Answer, Failure, Request
+from persona_assets.llm.requests import Answer, Failure, Message, Request, ResponseFormat
 from persona_assets_tests.driving import LANG, STAGE, Questions, integrity, question
 
 
@@ -147,3 +151,32 @@ def test_keys_of_requests_are_what_they_have_always_been():
     assert question(1).key == "21e907d19a526d7130eca62d8435d643"
     assert replace(question(1), max_tokens=9, optional=True, facts={"a": 1}).key == question(1).key
     assert question(1, "\ud800").key != question(1).key
+
+
+@given(
+    texts=st.lists(st.tuples(st.sampled_from(["system", "user", "assistant"]), st.text()), max_size=3),
+    kind=st.sampled_from(["json_schema", "json_object", "none"]),
+    numbers=st.tuples(st.floats(0, 2), st.floats(0, 1), st.integers(0, 9)),
+    model=st.text(),
+)
+def test_keys_are_hashes_of_canonical_json(texts, kind, numbers, model):
+    temperature, top_p, sample = numbers
+    schema = {"type": "object", "properties": {"b": {"enum": ["\u00fc", '"']}, "a": {}}, "required": []}
+    request = question(
+        0,
+        messages=tuple(Message(*text) for text in texts),
+        response_format=ResponseFormat(kind, schema=schema),
+        temperature=temperature,
+        top_p=top_p,
+        sample=sample,
+        model=model,
+    )
+    shaping = {
+        "model": model,
+        "messages": [list(text) for text in texts],
+        "sampling": [temperature, top_p],
+        "format": [kind, schema if kind == "json_schema" else None],
+        "sample": sample,
+    }
+    canonical = json.dumps(shaping, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    assert request.key == hashlib.blake2b(canonical.encode(), digest_size=16).hexdigest()

@@ -15,7 +15,7 @@ import pytest
 
 from persona_assets.report.funnel import funnel_rows, imbalances
 from persona_assets.warehouse import Warehouse
-from persona_assets_tests.conftest import Cli, Finished
+from persona_assets_tests.conftest import TINY_GLOTLID, Cli, Finished
 from persona_assets_tests.endpoint import Endpoint
 
 DOCUMENTS = 40
@@ -107,6 +107,19 @@ def test_after_kill_9_only_requests_in_flight_are_repeated(
     assert len(asked_twice) <= 8
     (row,) = funnel_rows(Warehouse(tmp_path / "data" / "personas.duckdb"), ["es"])
     assert row["documents"] == DOCUMENTS
+    assert imbalances(row) == []
+
+
+def test_the_models_of_the_published_recipe_run_end_to_end(
+    cli: Cli, documents: Path, reached: dict[str, str], tmp_path: Path, tiny_labse: Path
+) -> None:
+    models = ("--set", f"filters.language_model={TINY_GLOTLID}", "--set", f"dedup.embedder={tiny_labse}")
+    done = cli("run", "--languages", "es", "--documents", documents, "--limit", "8", *models, **reached)
+    assert done.returncode == 0, done.stderr
+    store = Warehouse(tmp_path / "data" / "personas.duckdb")
+    assert store.query("select distinct detected_lang from filtered_personas").rows() == [("spa_Latn",)]
+    assert "embedding" in set(store.query("select distinct method from persona_edges")["method"])
+    (row,) = funnel_rows(store, ["es"])
     assert imbalances(row) == []
 
 

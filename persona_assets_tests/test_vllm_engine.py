@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from persona_assets.errors import EndpointError, ModelMissingError, ProfileError
+from persona_assets.llm.driver import Drive, answer_all
 from persona_assets.llm.engines import vllm_process
 from persona_assets.llm.engines.base import AskError
 from persona_assets.llm.engines.vllm import VllmEngine
@@ -164,8 +165,9 @@ def valid(answer: Answer) -> bool:
 def test_every_answer_has_the_form_of_the_schema_and_says_what_it_used(settings: LlmSettings, tmp_path: Path):
     requests = [question(number) for number in range(48)]
     with open_ledger(tmp_path, STAGE, LANG) as ledger:
-        asyncio.run(ask_all(VllmEngine(settings), requests, ledger, in_flight=48))
+        tally = answer_all(requests, Drive(ledger, VllmEngine(settings), settings, STAGE, LANG))
         answers = list(ledger.answers())
+    assert (tally.answered, tally.from_ledger) == (48, 0)
     assert {answer.key for answer in answers} == {question(number).key for number in range(48)}
     assert all(valid(answer) and answer.finish_reason == "stop" for answer in answers)
     assert all(answer.prompt_tokens and answer.completion_tokens and answer.latency_s for answer in answers)

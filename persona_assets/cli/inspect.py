@@ -14,11 +14,11 @@ from persona_assets.settings import load_profile
 from persona_assets.warehouse import Warehouse
 
 LOST_COLUMNS = {
-    "documents_rejected": "documents rejected",
-    "replies_rejected": "replies rejected",
-    "rejected": "personas rejected",
+    "documents_rejected": "documents",
+    "replies_rejected": "replies",
+    "rejected": "personas",
     "duplicates": "duplicates",
-    "conversations_rejected": "conversations rejected",
+    "conversations_rejected": "conversations",
 }
 
 

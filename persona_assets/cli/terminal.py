@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -25,7 +26,7 @@ def print_json(value: object) -> None:
 
 def print_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], title: str | None = None) -> None:
     """Print rows under the given headings (column name -> heading); numbers to the right."""
-    table = Table(title=title, title_justify="left", header_style="bold")
+    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
     for name, heading in columns.items():
         numeric = all(isinstance(row[name], int | float) for row in rows)
         table.add_column(heading, justify="right" if numeric else "left", overflow="fold")
@@ -48,10 +49,15 @@ def print_life(chapters: Sequence[Mapping[str, Any]]) -> None:
                     click.echo(f"{INDENT}- {facts}")
             elif key == "messages":
                 for message in value:
-                    click.echo(f"{INDENT}{message['role']}: {message['content']}")
+                    click.echo(INDENT + _hung(f"{message['role']}: {message['content']}"))
             else:
-                click.echo(f"{INDENT}{key}: {value}")
+                click.echo(INDENT + _hung(f"{key}: {value}"))
         click.echo()
+
+
+def _hung(text: str) -> str:
+    """Indent all lines but the first below it."""
+    return text.replace("\n", "\n" + INDENT * 2)
 
 
 def _short(value: object, chars: int = 160) -> str:

@@ -1,6 +1,6 @@
 """Compiled passes over sets of shingle numbers: distinct, equal sets, verified pairs."""
 # numba takes positional arguments and plain loops.
-# ruff: noqa: C901, SIM110
+# ruff: noqa: SIM110
 
 from typing import Any, NamedTuple
 

@@ -127,7 +127,8 @@ def _answered(requests: Iterable[Request], drive: BatchDrive) -> int:
 def _settle(
     requests: Iterable[Request], drive: BatchDrive, tally: Tally, collection: Collection, *, asked: bool, rounds: int
 ) -> None:
-    """Count the failures, and record those of requests that came back without an answer every time."""
+    """Count how all requests ended, and record as failures those that came back without an answer every time."""
+    answered = 0
     for chunk in chunks(requests):
         held = drive.ledger.lookup(chunk)
         for request in {request.key: request for request in chunk}.values():
@@ -138,3 +139,6 @@ def _settle(
                 drive.ledger.record(outcome)
             if isinstance(outcome, Failure):
                 tally.count_failure(outcome.kind, optional=request.optional)
+            answered += isinstance(outcome, Answer)
+    # Until now it counted what came back, some of it perhaps for the second time after an interruption.
+    tally.answered = answered - tally.from_ledger

@@ -79,6 +79,7 @@ class Ledger:
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._connection = connection
+        self._holds_failures = bool(connection.execute("select exists (select 1 from failures)").fetchone()[0])
         self.path = path
 
     def record(self, outcome: Outcome) -> None:
@@ -90,9 +91,11 @@ class Ledger:
         try:
             if isinstance(outcome, Answer):
                 self._connection.execute(_RECORD_ANSWER, _sealed(outcome))
-                # Each statement is a transaction; in between, an answer outranks an old failure.
-                self._connection.execute("delete from failures where key = ?", (outcome.key,))
+                if self._holds_failures:
+                    # Each statement is a transaction; in between, an answer outranks an old failure.
+                    self._connection.execute("delete from failures where key = ?", (outcome.key,))
             else:
+                self._holds_failures = True
                 self._connection.execute(_RECORD_FAILURE, _storable(_failure_values(outcome)))
         except sqlite3.OperationalError as error:
             raise self._refusal(error) from error

@@ -12,7 +12,7 @@ from persona_assets.llm.ledger import open_ledger, read_ledger
 from persona_assets.llm.progress import Tally
 from persona_assets.llm.requests import Outcome, Request
 from persona_assets.llm.spending import Purse, Spending, run_spending
-from persona_assets.settings import BudgetSettings, LlmSettings
+from persona_assets.settings import BudgetSettings, LlmSettings, PriceSettings
 
 RECORDINGS_FOLDER = Path(__file__).parents[1] / "samples" / "answers"
 
@@ -31,7 +31,7 @@ class LanguageModel:
         self._ledger_folder = ledger_folder
         # Other stages of the run spend from the same purse.
         self.spending = spending or run_spending()
-        self._purse = Purse(budget or BudgetSettings(), settings.price_per_million, self.spending)
+        self._purse = Purse(budget or BudgetSettings(), _prices(settings), self.spending)
         self._imported: set[Path] = set()
         self.tallies: list[Tally] = []
 
@@ -52,20 +52,32 @@ class LanguageModel:
         asked = list(requests) if isinstance(requests, Iterator) else requests
         with open_ledger(self._ledger_folder, stage, lang) as ledger:
             drive = Drive(ledger, self._engine(), self._settings, stage, lang, self._purse)
-            self.tallies.append(answer_all(asked, drive))
+            self.tallies.append(self._answer(asked, drive))
         return self._read(stage, lang, asked)
 
     def _read(self, stage: str, lang: str, asked: Iterable[Request]) -> Iterator[tuple[Request, Outcome]]:
         with read_ledger(self._ledger_folder, stage, lang) as ledger:
             yield from outcomes(asked, ledger)
 
-    def _engine(self) -> Engine:
-        if self._settings.engine == "replay":
-            return ReplayEngine()
-        # The HTTP client takes half a second to import, which a replay or `--help` need not wait for.
-        from persona_assets.llm.engines.openai import OpenAIEngine  # noqa: PLC0415
+    def _answer(self, asked: Iterable[Request], drive: Drive) -> Tally:
+        if self._settings.engine != "openai_batch":
+            return answer_all(asked, drive)
+        from persona_assets.llm.batches import answer_by_batches  # noqa: PLC0415
 
-        return OpenAIEngine(self._settings, endpoint_of(self._settings))
+        return answer_by_batches(asked, drive)
+
+    def _engine(self) -> Engine:
+        # The clients take half a second to import and more, which a replay or `--help` need not wait for.
+        if self._settings.engine == "vllm":
+            from persona_assets.llm.engines.vllm import VllmEngine  # noqa: PLC0415
+
+            return VllmEngine(self._settings)
+        if self._settings.engine == "openai":
+            from persona_assets.llm.engines.openai import OpenAIEngine  # noqa: PLC0415
+
+            return OpenAIEngine(self._settings, endpoint_of(self._settings))
+        # Batches are not asked request by request.
+        return ReplayEngine()
 
     def _import_recordings(self, lang: str) -> None:
         setting = self._settings.recordings
@@ -75,3 +87,11 @@ class LanguageModel:
         if path not in self._imported and path.is_file():
             import_answers(self._ledger_folder, path)
             self._imported.add(path)
+
+
+def _prices(settings: LlmSettings) -> PriceSettings | None:
+    if settings.engine != "openai_batch":
+        return settings.price_per_million
+    from persona_assets.llm.batches import discounted  # noqa: PLC0415
+
+    return discounted(settings)

@@ -2,10 +2,14 @@
 
 import hashlib
 import json
+import json.encoder
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, Literal
+
+_canonical = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode
+_quoted = json.encoder.encode_basestring
 
 Role = Literal["system", "user", "assistant"]
 
@@ -55,14 +59,13 @@ class Request:
         were cut off; neither are `facts`, which only carry what the caller wants back, and `optional`.
         """
         form = self.response_format
-        shaping = {
-            "model": self.model,
-            "messages": [[message.role, message.content] for message in self.messages],
-            "sampling": [self.temperature, self.top_p],
-            "format": [form.kind, form.schema if form.kind == "json_schema" else None],
-            "sample": self.sample,
-        }
-        canonical = json.dumps(shaping, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        # Canonical JSON (sorted keys, no spaces), put together by hand: keys are made by the million.
+        shape = _canonical([form.kind, form.schema if form.kind == "json_schema" else None])
+        said = ",".join([f"[{_quoted(message.role)},{_quoted(message.content)}]" for message in self.messages])
+        canonical = (
+            f'{{"format":{shape},"messages":[{said}],"model":{_quoted(self.model)},"sample":{self.sample:d},'
+            f'"sampling":[{self.temperature!r},{self.top_p!r}]}}'
+        )
         return hashlib.blake2b(canonical.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 

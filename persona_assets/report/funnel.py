@@ -9,7 +9,7 @@ from persona_assets.warehouse import Warehouse
 FUNNEL_COLUMNS = {
     "documents": "documents",
     "replies": "replies",
-    "raw": "raw personas",
+    "raw": "raw",
     "filtered": "filtered",
     "deduplicated": "deduplicated",
     "conversations": "conversations",

@@ -10,6 +10,7 @@ than the client's, which begin anew with every byte received.
 
 import asyncio
 import time
+from collections.abc import Mapping
 
 import aiohttp
 import httpx2
@@ -46,8 +47,16 @@ class OpenAIEngine:
         self._client = openai.AsyncOpenAI(
             base_url=endpoint.base_url, api_key=endpoint.api_key, max_retries=0, http_client=self._http
         )
-        given = {**self._client.default_headers, **self._client.auth_headers}
-        self._headers = {name: value for name, value in given.items() if isinstance(value, str)}
+        given = {**self._http.headers, **self._client.default_headers, **self._client.auth_headers}
+        # Every header costs time in each request; the client's statistics of platforms are not needed.
+        self._headers = httpx2.Headers(
+            {
+                name: value
+                for name, value in given.items()
+                if isinstance(value, str) and not name.lower().startswith("x-stainless")
+            }
+        )
+        self._extensions = {"timeout": timeout.as_dict()}
         self._url = httpx2.URL(f"{endpoint.base_url}/chat/completions")
         self._window: Window | None = None
 
@@ -69,7 +78,7 @@ class OpenAIEngine:
             raise self._broken(error) from None
         except (httpx2.InvalidURL, httpx2.TooManyRedirects) as error:
             raise EndpointError(f"{self._endpoint.base_url} leads nowhere ({self._said(error)})") from None
-        headers = response.headers
+        headers = _plain(response.headers)
         self._window = window_of(headers) or self._window
         if response.status_code != 200:
             raise self._by_status(
@@ -101,7 +110,7 @@ class OpenAIEngine:
         await self._client.close()
 
     async def _post(self, body: bytes) -> tuple[httpx2.Response, bytes]:
-        request = self._http.build_request("POST", self._url, content=body, headers=self._headers)
+        request = httpx2.Request("POST", self._url, content=body, headers=self._headers, extensions=self._extensions)
         response = await self._http.send(request, stream=True)
         most = self._settings.max_reply_bytes if response.status_code == 200 else ERROR_BODY_BYTES
         parts, size = [], 0
@@ -135,7 +144,7 @@ class OpenAIEngine:
             return AskError("timeout", "the connection timed out", retryable=True, charged=True)
         return AskError("connection", self._said(cause), retryable=True, charged=True)
 
-    def _by_status(self, status: int, said: str, headers: httpx2.Headers) -> Exception:
+    def _by_status(self, status: int, said: str, headers: Mapping[str, str]) -> Exception:
         host, variable = self._endpoint.host, self._endpoint.key_variable
         if status in (401, 403):
             return EndpointError(
@@ -173,3 +182,8 @@ class OpenAIEngine:
     def _said(self, error: object) -> str:
         text = " ".join(self._endpoint.redact(str(error)).split())
         return text[:MESSAGE_CHARS] or type(error).__name__
+
+
+def _plain(headers: httpx2.Headers) -> dict[str, str]:
+    # Looking one up in the client's own headers decodes them all.
+    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in headers.raw}
