@@ -9,6 +9,7 @@ import dotenv
 from persona_assets.cli.inspect import doctor, funnel, why
 from persona_assets.cli.ledger import ledger, retry_failed
 from persona_assets.cli.run import demo, export, run
+from persona_assets.cli.usage import usage
 from persona_assets.errors import BudgetReachedError, PersonaAssetsError, explain
 
 BUDGET_REACHED = 3
@@ -28,7 +29,7 @@ def cli() -> None:
     """
 
 
-for command in (demo, run, funnel, why, export, ledger, retry_failed, doctor):
+for command in (demo, run, funnel, why, export, usage, ledger, retry_failed, doctor):
     cli.add_command(command)
 
 
