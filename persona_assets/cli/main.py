@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 import dotenv
 
+from persona_assets.cli.estimate import estimate
 from persona_assets.cli.inspect import doctor, funnel, why
 from persona_assets.cli.ledger import ledger, retry_failed
 from persona_assets.cli.run import demo, export, run
@@ -29,7 +30,7 @@ def cli() -> None:
     """
 
 
-for command in (demo, run, funnel, why, export, usage, ledger, retry_failed, doctor):
+for command in (demo, estimate, run, funnel, why, export, usage, ledger, retry_failed, doctor):
     cli.add_command(command)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from persona_assets.llm.ledger import read_ledger
-from persona_assets.llm.prices import cost_of
+from persona_assets.llm.prices import cost_of, reported_names
 from persona_assets.settings import PriceSettings
 
 DIMENSIONS = ("stage", "language", "model", "day")
@@ -114,7 +114,7 @@ def ledger_usage(
     Raises:
         LedgerError: a file is not a ledger.
     """
-    priced = _priced_models(model)
+    priced = reported_names(model or "")
     # The empty name is a temporary file that SQLite removes.
     with closing(sqlite3.connect("", isolation_level=None)) as sums:
         sums.executescript(_TABLES)
@@ -124,11 +124,6 @@ def ledger_usage(
         groups = tuple(_groups(sums, by, prices))
         total = next(iter(_groups(sums, (), prices)), Usage())
         return LedgerUsage(groups, total, tuple(_notes(sums, total, model, prices)))
-
-
-def _priced_models(model: str | None) -> "re.Pattern[str]":
-    """What endpoints report for a model: its name, or its name with a date or number of version behind."""
-    return re.compile(re.escape(model or "") + r"([-@:]v?\d[\w.-]*)?")
 
 
 def _add(sums: sqlite3.Connection, folder: Path, stage: str, lang: str, priced: "re.Pattern[str]") -> None:

@@ -1,5 +1,7 @@
 """What tokens cost, by the prices of a profile. There is no table of prices: they change, and contracts differ."""
 
+import re
+
 from persona_assets.settings import LlmSettings, PriceSettings
 
 
@@ -12,6 +14,11 @@ def discounted(settings: LlmSettings) -> PriceSettings | None:
     return prices.model_copy(
         update={name: factor * price for name, price in prices.model_dump().items() if price is not None}
     )
+
+
+def reported_names(model: str) -> "re.Pattern[str]":
+    """The names under which endpoints report a model: its own, also with a date or a version behind it."""
+    return re.compile(re.escape(model) + r"([-@:]v?\d[\w.-]*)?")
 
 
 def cost_of(prices: PriceSettings, *, prompt: float, cached: float, completion: float) -> float:
