@@ -15,7 +15,7 @@ from persona_assets.home import Home
 from persona_assets.languages import language
 from persona_assets.llm.forecast import LanguageInput, StageInput, forecast_run
 from persona_assets.llm.ledger_usage import ledger_usage
-from persona_assets.llm.token_estimates import calibrated, prompt_tokens, reply_tokens, script_of
+from persona_assets.llm.token_estimates import calibrated, prompt_bytes, prompt_tokens, reply_tokens, script_of
 from persona_assets.ranges import Range, mean_of, share_of
 from persona_assets.report.outlook import STAGES, outlook_of
 from persona_assets.seeds.census import take_census
@@ -275,8 +275,9 @@ def test_the_endpoints_own_counts_replace_what_is_assumed_of_a_script():
     assert measured.high - measured.low < (assumed.high - assumed.low) / 3
     assert calibrated([]) is None
     assert calibrated([(10, 0)]) is None
-    asked = [question(number, "texto " * 100) for number in range(5)]
-    rough, exact = prompt_tokens(asked, assumed, calibrated=False), prompt_tokens(asked, measured, calibrated=True)
+    asked = question(1, "texto " * 100)
+    rough = prompt_tokens(prompt_bytes(asked), asked, assumed, calibrated=False)
+    exact = prompt_tokens(prompt_bytes(asked), asked, measured, calibrated=True)
     assert rough.low < exact.low < exact.high < rough.high
 
 

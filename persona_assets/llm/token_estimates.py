@@ -58,26 +58,21 @@ def prompt_bytes(request: Request) -> int:
     return sum(len(message.content.encode("utf-8", "surrogatepass")) for message in request.messages)
 
 
-def prompt_tokens(requests: Iterable[Request], bytes_per_token: Range, *, calibrated: bool) -> Range:
-    """Mean tokens of the prompts of one request.
+def prompt_tokens(mean_bytes: float, like: Request, bytes_per_token: Range, *, calibrated: bool) -> Range:
+    """Mean tokens of prompts.
 
     Args:
-        requests: at least one.
+        mean_bytes: their mean size (`prompt_bytes`).
+        like: one of the requests.
         bytes_per_token: of their language and model.
         calibrated: whether the rate is from the endpoint's own counts, which have all overhead in them.
     """
-    sizes, overhead = [], Range(0, 0, 0)
-    for request in requests:
-        sizes.append(prompt_bytes(request))
-        if not calibrated and len(sizes) == 1:
-            overhead = _overhead(request)
-    mean = sum(sizes) / len(sizes)
     text = Range(
-        mean / bytes_per_token.high,
-        mean / bytes_per_token.expected,
-        mean / bytes_per_token.low,
+        mean_bytes / bytes_per_token.high,
+        mean_bytes / bytes_per_token.expected,
+        mean_bytes / bytes_per_token.low,
     )
-    return text + overhead
+    return text if calibrated else text + _overhead(like)
 
 
 def reply_tokens(stage: str, script: str, bytes_per_token: Range, *, exchanges: float, max_tokens: int) -> Range:

@@ -1,7 +1,8 @@
 """What a run of one language has before it: real documents, real prompts, and what the home knows already."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from statistics import mean
 from typing import Any
 
 from persona_assets.errors import SeedError
@@ -56,9 +57,14 @@ class Outlook:
 
 @dataclass(frozen=True)
 class _Asked:
-    """The questions about documents at hand, the share of all that is answered, and pairs of bytes and tokens."""
+    """The questions about the documents at hand: their mean size, one of them, and what is known of their answers.
 
-    requests: Sequence[Request]
+    `answered` is the share of all questions of the run that is answered, `counted` pairs the bytes of
+    those at hand with the endpoint's count of tokens.
+    """
+
+    mean_bytes: float
+    like: Request
     answered: Range
     counted: list[tuple[int, int]]
 
@@ -85,18 +91,11 @@ def outlook_of(profile: Profile, home: Home, language: Language) -> Outlook:
         replies=[measured.texts if (measured := measures[stage]) else () for stage in STAGES],
         pack=pack,
     )
-    prompts = _prompts(asked, measures, census, pack, profile, language)
-    exchanges = sum(profile.conversations.exchanges) / len(profile.conversations.exchanges)
-    stages = {
-        stage: _stage(
-            measures[stage],
-            prompts=_prompt_tokens(stage, prompts[stage], measures[stage], rate, calibrated_rate=bool(asked.counted)),
-            replies=reply_tokens(stage, language.script, rate, exchanges=exchanges, max_tokens=profile.llm.max_tokens),
-            llm=profile.llm,
-        )
-        for stage in STAGES
+    prompts = {TEXT_TO_PERSONA: (asked.mean_bytes, asked.like)} | {
+        stage: (mean(map(prompt_bytes, requests)), requests[0])
+        for stage, requests in _later_prompts(measures, census, pack, profile, language).items()
     }
-    stages = _with_answered(stages, measures, asked, profile)
+    stages = _with_answered(_stages(prompts, rate, measures, asked, profile, language), measures, asked, profile)
     given = LanguageInput(
         lang=language.code,
         documents=census.number,
@@ -124,20 +123,42 @@ def outlook_of(profile: Profile, home: Home, language: Language) -> Outlook:
     return Outlook(given, tuple(grounds))
 
 
+def _stages(
+    prompts: Mapping[str, tuple[float, Request]],
+    rate: Range,
+    measures: Mapping[str, StageMeasure | None],
+    asked: _Asked,
+    profile: Profile,
+    language: Language,
+) -> dict[str, StageInput]:
+    exchanges = mean(profile.conversations.exchanges)
+    return {
+        stage: _stage(
+            measures[stage],
+            prompts=_counted_prompts(stage, measures[stage])
+            or prompt_tokens(*prompts[stage], rate, calibrated=bool(asked.counted)),
+            replies=reply_tokens(stage, language.script, rate, exchanges=exchanges, max_tokens=profile.llm.max_tokens),
+            llm=profile.llm,
+        )
+        for stage in STAGES
+    }
+
+
 def _asked(census: Census, pack: PromptPack, profile: Profile, home: Home, measured: StageMeasure | None) -> _Asked:
     """Render the real questions about all documents at hand, and see which of them the ledger has answered."""
-    documents = census.documents.select("doc_id", "text").to_dicts()
-    requests = list(unrepeated(document_requests(documents, pack, profile.personas, profile.llm), set()))
+    documents = census.documents.select("doc_id", "text").iter_rows(named=True)
+    requests = unrepeated(document_requests(documents, pack, profile.personas, profile.llm), set())
     counted: list[tuple[int, int]] = []
-    answered = 0
+    number = answered = size = 0
     for chunk in chunks(requests):
         found = answers_to(home.ledger, TEXT_TO_PERSONA, pack.language, chunk)
+        answered += len(found)
         for request in chunk:
-            if answer := found.get(request.key):
-                answered += 1
-                counted.append((prompt_bytes(request), answer.prompt_tokens or 0))
-    share = answered / len(requests)
-    return _Asked(requests, _answered(share, census, profile, measured), [pair for pair in counted if pair[1]])
+            size += prompt_bytes(request)
+            if (answer := found.get(request.key)) and answer.prompt_tokens:
+                counted.append((prompt_bytes(request), answer.prompt_tokens))
+        number, like = number + len(chunk), chunk[0]
+    return _Asked(size / number, like, _answered(answered / number, census, profile, measured), counted)
 
 
 def _answered(share: float, census: Census, profile: Profile, measured: StageMeasure | None) -> Range:
@@ -158,20 +179,14 @@ def _rate(asked: _Asked, language: Language) -> tuple[Range, str]:
     return prior, f"{prior.low:g} to {prior.high:g} bytes per token assumed for {language.script} script"
 
 
-def _prompts(
-    asked: _Asked,
-    measures: dict[str, StageMeasure | None],
-    census: Census,
-    pack: PromptPack,
-    profile: Profile,
-    language: Language,
+def _later_prompts(
+    measures: dict[str, StageMeasure | None], census: Census, pack: PromptPack, profile: Profile, language: Language
 ) -> dict[str, list[Request]]:
-    """Real prompts of each stage; about the personas of known replies, else about texts of a persona's size."""
+    """Real prompts about the personas of known replies, else about texts of a persona's size."""
     texts = list(_personas(measures[TEXT_TO_PERSONA])) or _stand_ins(census, language)
     rows = [{"persona_id": f"stand-in-{number}", "persona": text} for number, text in enumerate(texts[:STAND_INS])]
     parents = [Parent(row["persona_id"], row["persona_id"], "", row["persona"], 0) for row in rows]
     return {
-        TEXT_TO_PERSONA: list(asked.requests),
         PERSONA_TO_PERSONA: list(related_requests(parents, pack, profile.expansion, profile.llm)),
         CONVERSATION: list(conversation_requests(rows, pack, profile.conversations, profile.llm)),
     }
@@ -192,13 +207,9 @@ def _stand_ins(census: Census, language: Language) -> list[str]:
     ]
 
 
-def _prompt_tokens(
-    stage: str, requests: list[Request], measured: StageMeasure | None, rate: Range, *, calibrated_rate: bool
-) -> Range:
+def _counted_prompts(stage: str, measured: StageMeasure | None) -> Range | None:
     # The documents of answers in the ledger may be others; what is asked about personas is much alike.
-    if stage != TEXT_TO_PERSONA and measured and measured.prompt_tokens:
-        return measured.prompt_tokens
-    return prompt_tokens(requests, rate, calibrated=calibrated_rate)
+    return measured.prompt_tokens if measured and stage != TEXT_TO_PERSONA else None
 
 
 def _stage(measured: StageMeasure | None, *, prompts: Range, replies: Range, llm: LlmSettings) -> StageInput:

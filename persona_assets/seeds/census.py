@@ -13,7 +13,7 @@ from persona_assets.seeds.selection import select_documents
 from persona_assets.settings import SeedSettings
 
 # Files on this machine are read as far as a run would, within reason; elsewhere a sample has to do.
-_LOCAL_ROWS = 200_000
+_LOCAL_ROWS = 100_000
 _REMOTE_ROWS, _REMOTE_DOCUMENTS = 1_000, 100
 
 
