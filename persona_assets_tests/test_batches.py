@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from persona_assets.errors import BudgetReachedError, EndpointError, TooManyFailuresError
-from persona_assets.llm.batches import answer_by_batches, discounted
+from persona_assets.llm.batches import answer_by_batches
 from persona_assets.llm.driver import Drive, outcomes
 from persona_assets.llm.engines.replay import ReplayEngine
 from persona_assets.llm.ledger import open_ledger
+from persona_assets.llm.prices import discounted
 from persona_assets.llm.progress import Tally
 from persona_assets.llm.requests import Answer, Failure, Outcome, Request
 from persona_assets.llm.spending import Purse

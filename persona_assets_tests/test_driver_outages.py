@@ -23,7 +23,7 @@ def test_a_server_that_is_down_and_comes_back_costs_no_request(tmp_path: Path):
         assert len(answered(pairs)) == 800
         assert len(stored(tmp_path)) == 800
         # While it is down, it is looked for, not asked.
-        assert server.stats()["by_fault"]["down"] < 16 + 10
+        assert server.stats()["by_fault"]["down"] < 2 * 16 + 10
 
 
 def test_a_server_process_that_dies_and_is_started_again_is_waited_for(tmp_path: Path):

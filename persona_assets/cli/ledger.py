@@ -1,23 +1,24 @@
 """Commands about the answer ledger."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from persona_assets.cli.options import home_option, json_option, languages_option
-from persona_assets.cli.terminal import print_json, print_table
+from persona_assets.cli.terminal import print_json
 from persona_assets.home import home_of
 from persona_assets.languages import parse_codes
 from persona_assets.llm import failures
+from persona_assets.llm.compaction import compact_ledger
 from persona_assets.llm.exchange import answers_file, export_answers, import_answers
-from persona_assets.llm.usage import USAGE_GROUPS, ledger_usage
-from persona_assets.settings import load_profile
+from persona_assets.llm.verification import Verification, verify_ledgers
 
 
 @click.group()
 def ledger() -> None:
-    """Share the answers a model gave: export them, import a colleague's."""
+    """Look after the answers a model gave: verify, compact, export them, import a colleague's."""
 
 
 @ledger.command("export")
@@ -50,6 +51,61 @@ def import_(source: Path, questions: Path | None, home: str | None) -> None:
     click.echo(f"{done.read} answers read, {done.added} of them new")
 
 
+@ledger.command()
+@home_option
+@json_option
+@click.pass_context
+def verify(context: click.Context, home: str | None, as_json: bool) -> None:
+    """Check every stored answer against its checksum, and the files they are in.
+
+    Changes nothing; a run may go on meanwhile. Exit code 1 where something is wrong.
+    """
+    found = list(verify_ledgers(home_of(home).ledger))
+    if as_json:
+        print_json([asdict(verification) for verification in found])
+    else:
+        for verification in found:
+            click.echo(f"{verification.file}: {_summary(verification)}")
+            for fault in verification.faults:
+                click.echo(click.style("FAULT", fg="red") + f" {fault.line()}")
+        answers, faults = sum(each.answers for each in found), sum(len(each.faults) for each in found)
+        click.echo(f"{len(found)} ledgers, {answers} answers, {faults} faults")
+    context.exit(1 if any(verification.faults for verification in found) else 0)
+
+
+def _summary(found: Verification) -> str:
+    remarks = {
+        f"{found.failures} failures": found.failures,
+        f"{found.unsealed} without a checksum (`ledger compact` adds it)": found.unsealed,
+        f"{found.superseded} superseded (`ledger compact` drops them)": found.superseded,
+        f"{found.torn_bytes} bytes being written when the writer ended": found.torn_bytes,
+    }
+    return ", ".join([f"{found.answers} answers", *(remark for remark, count in remarks.items() if count)])
+
+
+@ledger.command()
+@languages_option
+@home_option
+def compact(languages: str | None, home: str | None) -> None:
+    """Drop answers that a longer one has superseded, and give the space back to the disk.
+
+    No request gets another answer than before. Refuses while a run uses a ledger.
+    """
+    folder = home_of(home).ledger
+    codes = parse_codes(languages) if languages else None
+    before = after = 0
+    for path in sorted(folder.glob("*/*.sqlite")):
+        if codes is not None and path.parent.name not in codes:
+            continue
+        done = compact_ledger(folder, path.stem, path.parent.name)
+        before, after = before + done.bytes_before, after + done.bytes_after
+        click.echo(
+            f"{path}: {done.superseded} superseded answers and {done.outranked_failures} outdated failures dropped,"
+            f" {done.bytes_before:,} -> {done.bytes_after:,} bytes"
+        )
+    click.echo(f"{before:,} bytes before, {after:,} after")
+
+
 @click.command("retry-failed")
 @languages_option
 @home_option
@@ -63,31 +119,3 @@ def retry_failed(languages: str | None, home: str | None) -> None:
     for kind, count in forgotten.most_common():
         click.echo(f"{kind}: {count}")
     click.echo(f"{forgotten.total()} failures forgotten" + ("; run again to ask them" if forgotten else ""))
-
-
-@click.command()
-@click.option(
-    "--by",
-    default="lang,stage,model",
-    show_default=True,
-    metavar="COLUMNS",
-    help=f"Comma-separated, of {', '.join(USAGE_GROUPS)}.",
-)
-@click.option("--profile", metavar="NAME_OR_FILE", help="Take the prices of this profile, and show the cost.")
-@languages_option
-@home_option
-@json_option
-def usage(by: str, profile: str | None, languages: str | None, home: str | None, as_json: bool) -> None:
-    """Show tokens, latency and cost of every answer in the ledger."""
-    groups = [part.strip() for part in by.split(",") if part.strip()]
-    if not groups or not set(groups) <= set(USAGE_GROUPS):
-        raise click.UsageError(f"--by {by!r}: name some of {', '.join(USAGE_GROUPS)}")
-    prices = load_profile(profile).llm.price_per_million if profile else None
-    if profile and prices is None:
-        raise click.UsageError(f"profile {profile!r} sets no prices: add llm.price_per_million")
-    codes = parse_codes(languages) if languages else None
-    rows = ledger_usage(home_of(home).ledger, groups, languages=codes, prices=prices)
-    if as_json:
-        print_json(rows.to_dicts())
-        return
-    print_table(rows.to_dicts(), {name: name.replace("_", " ") for name in rows.columns}, title="Usage")

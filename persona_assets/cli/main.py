@@ -6,11 +6,13 @@ from pathlib import Path
 import click
 import dotenv
 
+from persona_assets.cli.estimate import estimate
 from persona_assets.cli.evaluate import evaluation
 from persona_assets.cli.inspect import doctor, funnel, why
-from persona_assets.cli.ledger import ledger, retry_failed, usage
+from persona_assets.cli.ledger import ledger, retry_failed
 from persona_assets.cli.run import demo, export, run
 from persona_assets.cli.thresholds import thresholds
+from persona_assets.cli.usage import usage
 from persona_assets.errors import BudgetReachedError, PersonaAssetsError, explain
 from persona_assets.leaving import leave
 
@@ -31,7 +33,7 @@ def cli() -> None:
     """
 
 
-for command in (demo, run, funnel, why, thresholds, usage, export, ledger, retry_failed, evaluation, doctor):
+for command in (demo, doctor, estimate, run, funnel, why, thresholds, usage, export, ledger, retry_failed, evaluation):
     cli.add_command(command)
 
 

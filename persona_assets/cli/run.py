@@ -35,7 +35,7 @@ def demo(home: str | None, languages: str | None, as_json: bool) -> None:
     """
     place = home_of(home)
     profile = load_profile("demo")
-    codes = _codes(languages, profile)
+    codes = languages_of(languages, profile)
     _refuse_foreign_partitions(place, codes)
     say("Demo: bundled sample documents, recorded model answers, lexical embeddings; the code is the real one.")
     _materialize("demo", {}, place, codes, select=None)
@@ -76,12 +76,9 @@ def run(
     the profile names its own. Answers are kept in the ledger: the same command again asks nothing
     twice, and goes on where an interrupted one stopped.
     """
-    overrides: dict[str, Any] = dict(_knob(setting) for setting in settings)
-    given = {"seeds.documents": documents, "seeds.limit": limit, "llm.model": model}
-    overrides |= {key: value for key, value in given.items() if value is not None}
-    effective = load_profile(profile, overrides)
+    overrides, effective = effective_profile(profile, settings, documents=documents, limit=limit, model=model)
     place = home_of(home)
-    codes = _codes(languages, effective)
+    codes = languages_of(languages, effective)
     _materialize(profile, overrides, place, codes, select=select)
     _report(place, codes, as_json=as_json)
 
@@ -109,7 +106,22 @@ def export(target: Path | None, languages: str | None, home: str | None) -> None
     click.echo(f"card: {card}")
 
 
-def _codes(text: str | None, profile: Profile) -> Sequence[str]:
+def effective_profile(
+    profile: str, settings: Sequence[str], *, documents: str | None, limit: int | None, model: str | None
+) -> tuple[dict[str, Any], Profile]:
+    """The overrides that the options of a command name, and the profile with them.
+
+    Raises:
+        ProfileError: no such profile, an unknown key, a value of the wrong type.
+    """
+    overrides: dict[str, Any] = dict(_knob(setting) for setting in settings)
+    given = {"seeds.documents": documents, "seeds.limit": limit, "llm.model": model}
+    overrides |= {key: value for key, value in given.items() if value is not None}
+    return overrides, load_profile(profile, overrides)
+
+
+def languages_of(text: str | None, profile: Profile) -> Sequence[str]:
+    """The languages that a command names, else the profile's, else all."""
     return parse_codes(text) if text else list(profile.languages) or list(languages())
 
 

@@ -4,7 +4,7 @@ PersonaHub (arXiv 2406.20094), sections 2.1 and 2.2: "Who is likely to read | wr
 this text?" and "Who is in close relationship with this persona?", at varied levels of detail.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,7 +42,7 @@ class PersonaReply:
 
 
 def document_requests(
-    documents: Sequence[Mapping[str, Any]], pack: PromptPack, settings: PersonaSettings, llm: LlmSettings
+    documents: Iterable[Mapping[str, Any]], pack: PromptPack, settings: PersonaSettings, llm: LlmSettings
 ) -> Iterator[Request]:
     """Ask for the personas of each document (mappings with `doc_id` and `text`).
 

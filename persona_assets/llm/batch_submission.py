@@ -44,7 +44,7 @@ class BatchDrive(Protocol):
 
     @property
     def purse(self) -> Purse | None:
-        """Its prices are those of batches: see `persona_assets.llm.batches.discounted`."""
+        """Its prices are those of batches: see `persona_assets.llm.prices.discounted`."""
         ...
 
 

@@ -17,7 +17,6 @@ from persona_assets.llm.engines.base import AskError
 from persona_assets.llm.ledger import chunks
 from persona_assets.llm.progress import Tally, current_reporter
 from persona_assets.llm.requests import Answer, Failure, Request
-from persona_assets.settings import LlmSettings, PriceSettings
 
 _WITHOUT_RESULT = AskError("no_result", "the batch ended without a result for this request", retryable=True)
 
@@ -50,17 +49,6 @@ def answer_by_batches(requests: Iterable[Request], drive: BatchDrive) -> Tally:
             " partition and all answers are kept: mend the cause and run again, or raise llm.max_failed_share"
         )
     return tally
-
-
-def discounted(settings: LlmSettings) -> PriceSettings | None:
-    """The prices of the profile, times `llm.batch.price_factor` where answers come from batches."""
-    prices = settings.price_per_million
-    if prices is None or settings.engine != "openai_batch":
-        return prices
-    factor = settings.batch.price_factor
-    return prices.model_copy(
-        update={name: factor * price for name, price in prices.model_dump().items() if price is not None}
-    )
 
 
 async def _answer(requests: Iterable[Request], drive: BatchDrive, book: BatchBook, tally: Tally) -> None:

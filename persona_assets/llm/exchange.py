@@ -8,24 +8,35 @@ is written the same way (`pending` below), so that it can be answered elsewhere 
 import dataclasses
 import hashlib
 import json
+import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from persona_assets.errors import LedgerError
-from persona_assets.llm.ledger import ANSWER_FIELDS, open_ledger
-from persona_assets.llm.requests import Answer, Request
+from persona_assets.llm.ledger import open_ledger
+from persona_assets.llm.requests import ANSWER_FIELDS, Answer, Request
 
 FORMAT = {"format": "persona-assets-answers", "version": 1}
 _OWN_FIELDS = ("stage", "lang", "checksum")
+_NUMBER = (int, float, type(None))
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    **dict.fromkeys(("text", "finish_reason", "model", "endpoint", "answered_at"), (str,)),
+    **dict.fromkeys(("max_tokens", "attempts"), (int,)),
+    **dict.fromkeys(("prompt_tokens", "cached_tokens", "completion_tokens"), (int, type(None))),
+    "latency_s": _NUMBER,
+}
+# Stage and language name a file of the ledger folder, and must not lead out of it.
+_FORMS = {"key": re.compile("[0-9a-f]{32}"), "stage": re.compile("[a-z][a-z0-9_]*"), "lang": re.compile("[a-z]{2,8}")}
 
 
 def checksum(record: Mapping[str, Any]) -> str:
     """64 bits of BLAKE2b over a record without its checksum, as 16 hex digits."""
     content = {key: value for key, value in record.items() if key != "checksum"}
     canonical = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.blake2b(canonical.encode(), digest_size=8).hexdigest()
+    return hashlib.blake2b(canonical.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
 def export_answers(ledger_folder: Path, target: Path, *, lang: str | None = None) -> int:
@@ -58,7 +69,8 @@ def import_answers(ledger_folder: Path, source: Path) -> Imported:
     The whole file is verified before the first answer is stored, so a refused file changes nothing.
 
     Raises:
-        LedgerError: not an exchange file of this version, a damaged line, or a wrong checksum.
+        LedgerError: not an exchange file of this version, a damaged line, a wrong checksum, or a value that
+            no ledger holds.
     """
     grouped: dict[tuple[str, str], list[Answer]] = {}
     for record in _verified(source):
@@ -74,22 +86,32 @@ def import_answers(ledger_folder: Path, source: Path) -> Imported:
 
 
 def _verified(source: Path) -> Iterator[dict[str, Any]]:
-    with source.open(encoding="utf-8") as lines:
+    number = 0
+    # As bytes: damage may leave a line that is not even text.
+    with source.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             try:
-                record = json.loads(line)
-            except ValueError as error:
+                record = json.loads(line.decode())
+            except (ValueError, RecursionError) as error:
                 raise LedgerError(f"{source} line {number} is damaged ({error}): nothing was imported") from error
             if number == 1:
-                if record != FORMAT:
-                    raise LedgerError(
-                        f"{source} is not an answer file of version {FORMAT['version']}: nothing was imported"
-                    )
+                _check_header(source, record)
                 continue
             fault = _fault(record)
             if fault:
                 raise LedgerError(f"{source} line {number} {fault}: nothing was imported")
             yield record
+    if number == 0:
+        _check_header(source, None)
+
+
+def _check_header(source: Path, header: object) -> None:
+    if header == FORMAT:
+        return
+    if isinstance(header, dict) and header.get("format") == FORMAT["format"]:
+        what = f"has version {header.get('version')}, and this program reads version {FORMAT['version']}: upgrade it"
+        raise LedgerError(f"{source} {what}; nothing was imported")
+    raise LedgerError(f"{source} is not an answer file of version {FORMAT['version']}: nothing was imported")
 
 
 def _fault(record: object) -> str | None:
@@ -100,6 +122,13 @@ def _fault(record: object) -> str | None:
     expected = {*ANSWER_FIELDS, *_OWN_FIELDS}
     if set(record) != expected:
         return f"has other fields than expected ({', '.join(sorted(set(record) ^ expected))})"
+    for name, form in _FORMS.items():
+        if not isinstance(record[name], str) or not form.fullmatch(record[name]):
+            return f"has a {name} that is none"
+    for name, kinds in _TYPES.items():
+        value = record[name]
+        if type(value) not in kinds or (isinstance(value, float) and not math.isfinite(value)):
+            return f"has a {name} of the wrong kind"
     return None
 
 

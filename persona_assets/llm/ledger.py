@@ -3,7 +3,7 @@
 One SQLite file in WAL mode per (stage, language), with one writer at a time. An answer is committed
 before anything else happens to it, so it survives the death of the process; a commit that was torn is
 rolled back by SQLite at the next opening. Format version 1: tables `answers` and `failures` below,
-`PRAGMA user_version = 1`.
+`PRAGMA user_version = 1`; `docs/ledger.md` describes it in full.
 """
 
 import dataclasses
@@ -17,7 +17,8 @@ from itertools import islice
 from pathlib import Path
 
 from persona_assets.errors import LedgerError, StorageError, explain
-from persona_assets.llm.requests import Answer, Failure, Outcome, Request
+from persona_assets.llm.requests import ANSWER_FIELDS, Answer, Failure, Outcome, Request
+from persona_assets.llm.sealing import seal
 from persona_assets.locks import held
 
 FORMAT_VERSION = 1
@@ -25,7 +26,6 @@ LOOKUP_CHUNK = 5_000
 # More would speed up look-ups a little, at the price of memory that grows with the ledger.
 CACHE_KIB = 16 * 1024
 
-ANSWER_FIELDS = tuple(field.name for field in dataclasses.fields(Answer))
 FAILURE_FIELDS = tuple(field.name for field in dataclasses.fields(Failure))
 
 _TABLES = """
@@ -42,6 +42,7 @@ create table if not exists answers (
     latency_s real,
     attempts integer not null,
     answered_at text not null,
+    checksum text,
     primary key (key, max_tokens)
 );
 create table if not exists failures (
@@ -59,8 +60,8 @@ def _insert(verb: str, table: str, fields: Sequence[str]) -> str:
     return f"{verb} into {table} ({', '.join(fields)}) values ({', '.join('?' * len(fields))})"
 
 
-_RECORD_ANSWER = _insert("insert or replace", "answers", ANSWER_FIELDS)
-_ADD_ANSWER = _insert("insert or ignore", "answers", ANSWER_FIELDS)
+_RECORD_ANSWER = _insert("insert or replace", "answers", (*ANSWER_FIELDS, "checksum"))
+_ADD_ANSWER = _insert("insert or ignore", "answers", (*ANSWER_FIELDS, "checksum"))
 _RECORD_FAILURE = _insert("insert or replace", "failures", FAILURE_FIELDS)
 _answer_values = operator.attrgetter(*ANSWER_FIELDS)
 _failure_values = operator.attrgetter(*FAILURE_FIELDS)
@@ -89,7 +90,7 @@ class Ledger:
         """
         try:
             if isinstance(outcome, Answer):
-                self._connection.execute(_RECORD_ANSWER, _storable(_answer_values(outcome)))
+                self._connection.execute(_RECORD_ANSWER, _sealed(outcome))
                 if self._holds_failures:
                     # Each statement is a transaction; in between, an answer outranks an old failure.
                     self._connection.execute("delete from failures where key = ?", (outcome.key,))
@@ -107,7 +108,7 @@ class Ledger:
         """
         try:
             self._connection.execute("begin")
-            self._connection.executemany(_ADD_ANSWER, (_storable(_answer_values(answer)) for answer in answers))
+            self._connection.executemany(_ADD_ANSWER, (_sealed(answer) for answer in answers))
             self._connection.execute("commit")
         except BaseException as error:
             if self._connection.in_transaction:
@@ -157,6 +158,10 @@ class Ledger:
         for row in self._rows("answers", ANSWER_FIELDS, "true order by key, max_tokens"):
             yield Answer(*row)
 
+    def sql(self, statement: str, *parameters: object) -> sqlite3.Cursor:
+        """Run one statement on the tables `answers` and `failures`, for tools that work on whole ledgers."""
+        return self._connection.execute(statement, parameters)
+
     def __len__(self) -> int:
         return int(self._connection.execute("select count(*) from answers").fetchone()[0])
 
@@ -170,6 +175,11 @@ class Ledger:
 
     def _refusal(self, error: sqlite3.OperationalError) -> Exception:
         return explain(error) or StorageError(f"the ledger {self.path} cannot be written: {error}")
+
+
+def _sealed(answer: Answer) -> tuple:  # type: ignore[type-arg]
+    values = _storable(_answer_values(answer))
+    return (*values, seal(values))
 
 
 def _storable(values: tuple) -> tuple:  # type: ignore[type-arg]
@@ -221,6 +231,7 @@ def open_ledger(folder: Path, stage: str, lang: str, *, wait_s: float = 10.0) ->
         return LedgerError(f"the ledger {path} is in use by {holder}: wait for it to finish, or stop it, and run again")
 
     with held(path, timeout_s=wait_s, busy=busy), closing(_connect(path)) as connection:
+        _add_checksums(connection)
         yield Ledger(connection, path)
 
 
@@ -257,6 +268,13 @@ def _connect(path: Path) -> sqlite3.Connection:
             f"the ledger {path} cannot be opened ({error}): restore it from a copy, or move it away to start anew"
         ) from error
     return connection
+
+
+def _add_checksums(connection: sqlite3.Connection) -> None:
+    """Give the ledger of an earlier program the column, which may be null, so that both can use the file."""
+    columns = {row[1] for row in connection.execute("pragma table_info(answers)")}
+    if "checksum" not in columns:
+        connection.execute("alter table answers add column checksum text")
 
 
 def chunks(requests: Iterable[Request], size: int = LOOKUP_CHUNK) -> Iterator[list[Request]]:

@@ -9,10 +9,11 @@ from persona_assets.llm.engines.base import Engine
 from persona_assets.llm.engines.replay import ReplayEngine
 from persona_assets.llm.exchange import import_answers
 from persona_assets.llm.ledger import open_ledger, read_ledger
+from persona_assets.llm.prices import discounted
 from persona_assets.llm.progress import Tally
 from persona_assets.llm.requests import Outcome, Request
 from persona_assets.llm.spending import Purse, Spending, run_spending
-from persona_assets.settings import BudgetSettings, LlmSettings, PriceSettings
+from persona_assets.settings import BudgetSettings, LlmSettings
 
 RECORDINGS_FOLDER = Path(__file__).parents[1] / "samples" / "answers"
 
@@ -31,7 +32,7 @@ class LanguageModel:
         self._ledger_folder = ledger_folder
         # Other stages of the run spend from the same purse.
         self.spending = spending or run_spending()
-        self._purse = Purse(budget or BudgetSettings(), _prices(settings), self.spending)
+        self._purse = Purse(budget or BudgetSettings(), discounted(settings), self.spending)
         self._imported: set[Path] = set()
         self.tallies: list[Tally] = []
 
@@ -87,11 +88,3 @@ class LanguageModel:
         if path not in self._imported and path.is_file():
             import_answers(self._ledger_folder, path)
             self._imported.add(path)
-
-
-def _prices(settings: LlmSettings) -> PriceSettings | None:
-    if settings.engine != "openai_batch":
-        return settings.price_per_million
-    from persona_assets.llm.batches import discounted  # noqa: PLC0415
-
-    return discounted(settings)

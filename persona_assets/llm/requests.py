@@ -4,7 +4,7 @@ import hashlib
 import json
 import json.encoder
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, Literal
 
@@ -115,5 +115,7 @@ class Failure:
     permanent: bool
     failed_at: str = ""
 
+
+ANSWER_FIELDS = tuple(column.name for column in fields(Answer))
 
 Outcome = Answer | Failure

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from persona_assets.errors import BudgetReachedError
+from persona_assets.llm.prices import cost_of
 from persona_assets.llm.requests import Answer, Request
 from persona_assets.settings import BudgetSettings, PriceSettings
 
@@ -144,11 +145,7 @@ class Purse:
     def _cost(self, prompt: int, cached: int, completion: int) -> float:
         if self.prices is None:
             return 0.0
-        cached_price = self.prices.input if self.prices.cached_input is None else self.prices.cached_input
-        cached = min(cached, prompt)
-        return (
-            (prompt - cached) * self.prices.input + cached * cached_price + completion * self.prices.output
-        ) / 1_000_000
+        return cost_of(self.prices, prompt=prompt, cached=min(cached, prompt), completion=completion)
 
 
 def most_prompt_tokens(request: Request) -> int:
