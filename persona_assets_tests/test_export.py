@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from persona_assets.publish.dataset import CONVERSATION_COLUMNS
+from persona_assets.settings import load_profile
 from persona_assets.warehouse import Warehouse
 from persona_assets_tests.conftest import command_line
 
@@ -20,7 +21,7 @@ def test_load_dataset_opens_every_language_with_the_columns_of_mpersonas(demo_ho
     import datasets
 
     names = datasets.get_dataset_config_names(str(demo_home / "dataset"))
-    assert set(names) == {name for code in ("es", "eu", "zh", "ar", "en") for name in (code, f"{code}-personas")}
+    assert set(names) == {name for code in load_profile("demo").languages for name in (code, f"{code}-personas")}
     rows = datasets.load_dataset(str(demo_home / "dataset"), "es", split="train")
     assert tuple(rows.column_names) == CONVERSATION_COLUMNS
     first = rows[0]

@@ -16,7 +16,7 @@ ROWS = [
     ("El panadero jubilado escribe cartas a sus nietos cada domingo", "es"),
     ("A night-shift nurse in a rural clinic who is studying", "zho_Hans"),  # a wrong label: a miss of zh
     ("一位在乡村诊所值夜班、正在准备助产士考试的护士", "zh-Hans"),
-    ("Uma enfermeira que trabalha de noite num consultório rural", "por"),
+    ("Un'infermiera che lavora di notte in un ambulatorio di campagna", "ita"),
 ]
 
 

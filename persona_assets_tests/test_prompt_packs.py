@@ -28,7 +28,9 @@ def test_every_text_of_a_pack_is_in_its_language(lang: str) -> None:
     labels = identifier.labels_of(language(lang))
     long = [re.sub(r"\$\w+|\{.*?\}", " ", text) for text in texts_of(lang) if len(text) > 60]
     for text, found in zip(long, identifier.identify(long), strict=True):
-        assert found.label in labels, (found, text[:80])
+        # lid.176 guesses at short questions; only a sure word for another language is evidence.
+        assert found.label in labels or found.score < 0.5, (found, text[:80])
+    assert identifier.identify([" ".join(long)])[0].label in labels
 
 
 @pytest.mark.parametrize("lang", [code for code in languages() if language(code).script != "Latn"])

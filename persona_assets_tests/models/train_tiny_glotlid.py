@@ -19,7 +19,16 @@ import fasttext
 PROJECT = Path(__file__).parents[2]
 TARGET = Path(__file__).parent / "tiny_glotlid.ftz"
 # GlotLID's labels of the neighbouring languages among the samples, by what their rows say.
-NEIGHBOURS = {"cat": "cat_Latn", "spa": "spa_Latn", "jpn": "jpn_Jpan", "fas": "pes_Arab", "nld": "nld_Latn"}
+NEIGHBOURS = {
+    "bul": "bul_Cyrl",
+    "cat": "cat_Latn",
+    "fas": "pes_Arab",
+    "glg": "glg_Latn",
+    "jpn": "jpn_Jpan",
+    "nld": "nld_Latn",
+    "oci": "oci_Latn",
+    "spa": "spa_Latn",
+}
 
 
 def lines() -> list[str]:
