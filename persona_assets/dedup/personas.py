@@ -14,6 +14,7 @@ from persona_assets.dedup import embeddings, minhash
 from persona_assets.dedup.edges import Edges
 from persona_assets.dedup.embedders import Embedder
 from persona_assets.dedup.keep import Kept, keep
+from persona_assets.dedup.settled import keep_one
 from persona_assets.languages import Language
 from persona_assets.settings import DedupSettings
 
@@ -54,7 +55,10 @@ def deduplicate(
     filtered: pl.DataFrame, language: Language, embedder: Embedder, settings: DedupSettings
 ) -> Deduplicated:
     """Remove near-duplicates among filtered personas (columns `persona_id`, `persona`, `hop`, `language_score`)."""
-    texts = filtered["persona"].to_list()
+    order = priority(filtered)
+    # Best first, which settles boilerplate soonest.
+    ranked = filtered[order]
+    texts = ranked["persona"].to_list()
     shingled = minhash.similar_pairs(
         texts,
         language.shingles,
@@ -64,13 +68,13 @@ def deduplicate(
         recall=settings.recall,
     )
     embedded = _rounded(embeddings.similar_pairs(embedder.encode(texts), floor=settings.cosine_floor))
-    order = priority(filtered)
-    first = keep(order, shingled.edges, settings.jaccard)
-    survivors = order[first.kept[order]]
+    settled = keep_one(np.arange(len(ranked)), shingled, settings.jaccard)
+    first = settled.fates
+    survivors = np.flatnonzero(first.kept)
     second = keep(survivors, embedded, settings.cosine)
-    ids = filtered["persona_id"].to_list()
+    ids = ranked["persona_id"].to_list()
     return Deduplicated(
-        kept=filtered[np.sort(survivors[second.kept[survivors]])],
+        kept=filtered[np.sort(order[survivors[second.kept[survivors]]])],
         duplicates=pl.concat(
             [
                 _losers(first, ids, language, "minhash", settings.jaccard),
@@ -79,7 +83,7 @@ def deduplicate(
         ),
         edges=pl.concat(
             [
-                _edge_rows(shingled.edges, ids, language, "minhash"),
+                _edge_rows(settled.edges, ids, language, "minhash"),
                 _edge_rows(embedded, ids, language, "embedding"),
             ]
         ),
