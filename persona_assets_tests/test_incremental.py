@@ -97,7 +97,7 @@ def test_old_sets_are_not_intersected_with_each_other(monkeypatch: pytest.Monkey
 
     def counted(*arguments: object, **options: object) -> lsh.VerifiedPairs:
         found = lsh.verified_pairs(*arguments, **options)
-        compared.append(found.verified)
+        compared.append(found.compared)
         return found
 
     monkeypatch.setattr(incremental, "verified_pairs", counted)

@@ -10,11 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-from persona_assets.dedup.edges import Edges
 from persona_assets.dedup.keep import keep
-from persona_assets.dedup.lsh import band_index, verified_pairs
 from persona_assets.dedup.minhash import band_plan, collision, signatures, similar_pairs
-from persona_assets.dedup.sets import shingle_sets
 from persona_assets.dedup.shingles import shingles
 
 TEXTS = [
@@ -173,17 +170,6 @@ def test_of_many_copies_one_is_kept_whatever_the_order():
     fates = keep(order, edges, 0.7)
     assert np.flatnonzero(fates.kept).tolist() == [order[0]]
     assert set(fates.winner.tolist()) == {-1, order[0]}
-
-
-def test_variants_of_a_boilerplate_text_are_compared_with_its_leaders_only():
-    texts = [f"the assistant of user{n} answers all questions politely and briefly every day" for n in range(900)]
-    corpus = shingle_sets(texts)
-    index = band_index(corpus, np.arange(len(texts)), 26, 5, 128)
-    found = verified_pairs(corpus, index, floor=0.5, threshold=0.7, crowd=200)
-    assert found.crowded > 0
-    assert found.verified < 30 * len(texts)
-    fates = keep(np.arange(len(texts)), Edges.of(found.left, found.right, found.similarity), 0.7)
-    assert np.flatnonzero(fates.kept).tolist() == [0]
 
 
 @pytest.mark.parametrize(

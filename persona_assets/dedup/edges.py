@@ -39,6 +39,14 @@ class Edges:
         order = np.argsort(low * (high.max(initial=0) + 1) + high)
         return cls(low[order], high[order], similarity[order])
 
+    def joined(self, other: "Edges") -> "Edges":
+        """Add pairs that are not among these."""
+        return Edges.of(
+            np.concatenate([self.left, other.left]),
+            np.concatenate([self.right, other.right]),
+            np.concatenate([self.similarity, other.similarity]),
+        )
+
     def at_least(self, threshold: float) -> "Edges":
         """Keep the pairs whose similarity reaches `threshold`."""
         enough = self.similarity >= threshold

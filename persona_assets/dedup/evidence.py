@@ -14,6 +14,8 @@ from persona_assets.dedup import embeddings, incremental, minhash
 from persona_assets.dedup.edges import Edges
 from persona_assets.dedup.embedders import Embedder
 from persona_assets.dedup.minhash import BandPlan
+from persona_assets.dedup.priority import priority
+from persona_assets.dedup.settled import keep_one
 from persona_assets.identity import digest
 from persona_assets.languages import Language
 from persona_assets.settings import DedupSettings
@@ -25,6 +27,7 @@ DIGITS = 5
 MOST_NEW = 0.1
 # Raised by hand when the same settings find other edges.
 EVIDENCE_VERSION = "1"
+FOR_ONE_CUT = "dense boilerplate: the edges decide one threshold only"
 EDGE_SCHEMA = {
     "lang": pl.String,
     "method": pl.String,
@@ -111,6 +114,7 @@ def shingle_evidence(
     texts, threshold, floor = filtered["persona"].to_list(), settings.jaccard, settings.jaccard_floor
     known = _known(filtered, knobs, stored, floor)
     plan = _plan(known.facts, settings) if known else None
+    fingerprint = _fingerprint(knobs, filtered)
     if known and plan:
         edges = incremental.shingle_pairs(
             texts,
@@ -121,18 +125,20 @@ def shingle_evidence(
             floor=floor,
             permutations=settings.permutations,
         )
-        source = known.source
-    else:
-        found = minhash.similar_pairs(
-            texts,
-            language.shingles,
-            threshold=threshold,
-            floor=floor,
-            permutations=settings.permutations,
-            recall=settings.recall,
-        )
-        edges, plan, source = found.edges, found.plan, "computed"
-    return Evidence("minhash", edges, _fingerprint(knobs, filtered), threshold, floor, plan.recall, plan, source)
+        if edges is not None:
+            return Evidence("minhash", edges, fingerprint, threshold, floor, plan.recall, plan, known.source)
+    found = minhash.similar_pairs(
+        texts,
+        language.shingles,
+        threshold=threshold,
+        floor=floor,
+        permutations=settings.permutations,
+        recall=settings.recall,
+    )
+    edges = keep_one(priority(filtered), found, threshold).edges
+    # Edges that were looked up for one cut do not serve for another.
+    fingerprint = FOR_ONE_CUT if found.dense else fingerprint
+    return Evidence("minhash", edges, fingerprint, threshold, floor, found.plan.recall, found.plan, "computed")
 
 
 def embedding_evidence(

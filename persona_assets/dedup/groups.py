@@ -39,17 +39,28 @@ class Groups:
         Groups of more than `LISTED` rows are listed as `Edges` says: by their first rows, and the
         others linked to it.
         """
+        outside = self.between(left, right, similarity)
+        inside_a, inside_b = self._inside(np.diff(self.starts))
+        return Edges.of(
+            np.concatenate([outside.left, inside_a]),
+            np.concatenate([outside.right, inside_b]),
+            np.concatenate([outside.similarity, np.ones(len(inside_a))]),
+        )
+
+    def between(self, left: NDArray[np.int64], right: NDArray[np.int64], similarity: NDArray[np.float64]) -> Edges:
+        """List the pairs of rows that pairs of groups stand for; see `expand` for large groups."""
         sizes = np.diff(self.starts)
         shown = np.where(sizes > LISTED, 1, sizes)
         pair, k = _places(shown[left] * shown[right])
         a = self.rows[self.starts[left[pair]] + k // shown[right[pair]]]
         b = self.rows[self.starts[right[pair]] + k % shown[right[pair]]]
-        inside_a, inside_b = self._inside(sizes)
-        return Edges.of(
-            np.concatenate([a, inside_a]),
-            np.concatenate([b, inside_b]),
-            np.concatenate([similarity[pair], np.ones(len(inside_a))]),
-        )
+        return Edges.of(a, b, similarity[pair])
+
+    def numbers(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Find the group of each of the given rows."""
+        group_of = np.full(int(self.rows.max(initial=-1)) + 1, -1)
+        group_of[self.rows] = np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))
+        return group_of[rows]
 
     def _inside(self, sizes: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         small = np.flatnonzero((sizes > 1) & (sizes <= LISTED))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from persona_assets.dedup import embeddings
 from persona_assets.dedup.edges import Edges
 from persona_assets.dedup.groups import Groups
-from persona_assets.dedup.lsh import BandIndex, band_index, verified_pairs
+from persona_assets.dedup.lsh import band_index, verified_pairs
 from persona_assets.dedup.minhash import BandPlan
 from persona_assets.dedup.products import Pairs, pairs_between
 from persona_assets.dedup.sets import equal_sets, shingle_sets
@@ -30,8 +30,11 @@ def shingle_pairs(
     threshold: float,
     floor: float,
     permutations: int = 128,
-) -> Edges:
+) -> Edges | None:
     """Find what `minhash.similar_pairs` finds, given the pairs among old rows.
+
+    None where duplicates are too many to list them all (see `settled.keep_one`): then only a search
+    among all rows can tell who stays.
 
     All rows are cut into shingles and hashed again, which takes time linear in the rows; what grows with
     the pairs, the walk through the buckets and the intersection of sets, is done for new rows and the
@@ -53,8 +56,9 @@ def shingle_pairs(
     fresh = _all_new(groups, new)
     index = band_index(corpus, groups.firsts, plan.bands, plan.rows, permutations)
     some = np.flatnonzero(_meeting(index.bands, fresh))
-    part = BandIndex(index.rows[some], index.bands[some], index.bitmaps[some])
-    found = verified_pairs(corpus, part, floor=floor, threshold=threshold)
+    found = verified_pairs(corpus, index.at(some), floor=floor, threshold=threshold)
+    if len(found.dense):
+        return None
     left, right = some[found.left], some[found.right]
     with_new = fresh[left] | fresh[right]
     return _expanded(groups, known, len(new), [(left[with_new], right[with_new], found.similarity[with_new])])
@@ -93,8 +97,8 @@ def vector_pairs(
 def _meeting(bands: NDArray[np.uint32], fresh: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Which groups share a bucket with a fresh one, fresh ones included."""
     met = fresh.copy()
-    for number in range(bands.shape[1]):
-        met |= np.isin(bands[:, number], bands[fresh, number])
+    for band in bands:
+        met |= np.isin(band, band[fresh])
     return met
 
 

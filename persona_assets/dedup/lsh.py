@@ -8,14 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from persona_assets.dedup import set_kernels as kernels
+from persona_assets.dedup import pair_kernels as kernels
+from persona_assets.dedup import pair_records as records
 from persona_assets.dedup import signature_kernels as signing
 from persona_assets.dedup.compiled import compiled
+from persona_assets.dedup.crowds import bucket_for, crowd_pairs, moved, room_for
 from persona_assets.dedup.sets import ShingleSets
 
-CROWD = 4096
+CROWD = 2048
 _BLOCK_ROWS = 4096
 _FIRST_ROOM = 1 << 16
+_LOW = np.uint64(0xFFFFFFFF)
 _DATASKETCH_SEED = 1
 
 
@@ -25,13 +28,19 @@ class BandIndex:
 
     Attributes:
         rows: The row of each set, int64.
-        bands: Hash of each set's bands, uint32, shape (sets, bands).
+        sizes: How many shingles it has, int32.
+        bands: Hash of each set's bands, uint32, shape (bands, sets).
         bitmaps: Parity bitmap of each set, uint64, shape (sets, 4).
     """
 
     rows: NDArray[np.int64]
+    sizes: NDArray[np.int32]
     bands: NDArray[np.uint32]
     bitmaps: NDArray[np.uint64]
+
+    def at(self, places: NDArray[np.int64]) -> "BandIndex":
+        """Take the sets at these places, in this order."""
+        return BandIndex(self.rows[places], self.sizes[places], self.bands[:, places], self.bitmaps[places])
 
 
 @dataclass(frozen=True)
@@ -42,16 +51,17 @@ class VerifiedPairs:
         left: Place of the earlier set.
         right: Place of the later set.
         similarity: Exact Jaccard similarity.
-        verified: Distinct pairs whose sets were intersected.
-        crowded: Buckets of more than `CROWD` sets, in which followers of a leader were not compared
-            with each other.
+        compared: How often two sets were intersected.
+        crowded: Buckets of more members than are compared two by two.
+        dense: Places of the sets whose duplicates are too many to list (ascending, see `verified_pairs`).
     """
 
     left: NDArray[np.int64]
     right: NDArray[np.int64]
     similarity: NDArray[np.float64]
-    verified: int
+    compared: int
     crowded: int
+    dense: NDArray[np.int64]
 
 
 def sign(corpus: ShingleSets, rows: NDArray[np.int64], permutations: int) -> NDArray[np.uint32]:
@@ -71,7 +81,7 @@ def band_index(
     corpus: ShingleSets, rows: NDArray[np.int64], bands: int, band_rows: int, permutations: int
 ) -> BandIndex:
     """Hash the bands of the sets of `rows`; signatures are made block by block and not kept."""
-    hashed = np.empty((len(rows), bands), np.uint32)
+    hashed = np.empty((bands, len(rows)), np.uint32)
     bitmaps = np.empty((len(rows), kernels.BITMAP_WORDS), np.uint64)
     multipliers, increments = _permutations(permutations)
     hashes = _mixed(corpus.hashes)
@@ -80,79 +90,100 @@ def band_index(
         chosen = rows[first:last]
         signatures = np.empty((len(chosen), permutations), np.uint32)
         compiled(signing.sign)(corpus.sets, chosen, hashes, multipliers, increments, signatures)
-        compiled(signing.band)(signatures, band_rows, hashed[first:last])
+        compiled(signing.band)(signatures, band_rows, hashed[:, first:last])
         compiled(signing.bitmaps)(corpus.sets, chosen, bitmaps[first:last])
 
     _in_blocks(block, len(rows))
-    return BandIndex(rows, hashed, bitmaps)
+    sizes = np.diff(corpus.sets.starts)[rows].astype(np.int32)
+    return BandIndex(rows, sizes, hashed, bitmaps)
 
 
 def verified_pairs(
     corpus: ShingleSets, index: BandIndex, *, floor: float, threshold: float, crowd: int = CROWD
 ) -> VerifiedPairs:
-    """Walk the buckets of every band and intersect the sets that meet there, each pair once.
+    """Walk the buckets of every band and intersect the sets that meet there; list each pair once.
 
-    Sets without shingles meet nobody.
+    Sets without shingles meet nobody. In a bucket of more than `crowd` sets, pairs are listed from the
+    threshold on, not from the floor; where even those are more than `crowd` sets can have, or `LISTED`
+    a member, its sets are reported as `dense` and each is listed with some of its duplicates.
     """
-    filled = np.flatnonzero(np.diff(corpus.sets.starts)[index.rows])
-    limits = kernels.Limits(floor, threshold, crowd)
+    bands = range(index.bands.shape[0])
+    dense = np.zeros(len(index.rows), np.uint8)
 
-    def one_band(number: int) -> tuple[kernels.Pairs, kernels.Walk]:
-        keys, spare = np.empty((2, len(filled)), np.uint64)
-        keys = compiled(signing.bucket_keys)(index.bands, number, filled, keys, spare)
-        return _walk(corpus, index, keys, number, limits)
+    def in_band(number: int) -> _Band:
+        return _in_band(corpus, index, number, dense, floor, threshold, crowd)
 
+    results = [in_band(0)]
+    # One by one while sets turn out to be dense, so that later bands are spared them, always the same.
+    while len(results[-1].dense) and len(results) < len(bands):
+        dense[results[-1].dense] = 1
+        results.append(in_band(len(results)))
     with ThreadPoolExecutor(_workers()) as pool:
-        results = list(pool.map(one_band, range(index.bands.shape[1])))
+        results += list(pool.map(in_band, bands[len(results) :]))
+    pairs = [some for band in results for some in band.pairs]
     return VerifiedPairs(
-        np.concatenate([pairs.left for pairs, _ in results]).astype(np.int64),
-        np.concatenate([pairs.right for pairs, _ in results]).astype(np.int64),
-        np.concatenate([pairs.similarity for pairs, _ in results]),
-        sum(int(walked.verified) for _, walked in results),
-        sum(int(walked.crowded) for _, walked in results),
+        np.concatenate([some.left for some in pairs]).astype(np.int64),
+        np.concatenate([some.right for some in pairs]).astype(np.int64),
+        np.concatenate([some.similarity for some in pairs]),
+        compared=sum(band.compared for band in results),
+        crowded=sum(band.crowded for band in results),
+        dense=np.unique(np.concatenate([band.dense for band in results])),
     )
+
+
+@dataclass(frozen=True)
+class _Band:
+    pairs: list[records.Pairs]
+    compared: int
+    crowded: int
+    dense: NDArray[np.int64]
+
+
+def _in_band(
+    corpus: ShingleSets,
+    index: BandIndex,
+    number: int,
+    dense: NDArray[np.uint8],
+    floor: float,
+    threshold: float,
+    crowd: int,
+) -> _Band:
+    """Find the pairs of one band, given which sets are known to be dense; `dense` are those found anew."""
+    filled = np.flatnonzero(index.sizes)
+    keys, spare = np.empty((2, len(filled)), np.uint64)
+    keys = compiled(signing.bucket_keys)(index.bands, number, filled, keys, spare)
+    del spare
+    indexed = records.Indexed(corpus.sets, index.rows, index.sizes, index.bands, index.bitmaps, dense.copy())
+    crowds = [
+        crowd_pairs(indexed, len(corpus.hashes), number, members, threshold, crowd**2 // 2)
+        for members in _crowds(keys, crowd)
+    ]
+    pairs, compared = _walk(indexed, number, keys, floor, min(crowd, len(keys)))
+    return _Band(
+        [pairs, *(found.pairs for found in crowds)],
+        compared + sum(found.compared for found in crowds),
+        len(crowds),
+        np.flatnonzero(indexed.dense != dense),
+    )
+
+
+def _crowds(keys: NDArray[np.uint64], crowd: int) -> list[NDArray[np.int64]]:
+    """Find the buckets of more than `crowd` members."""
+    begins, ends = compiled(signing.long_runs)(keys, crowd)
+    return [(keys[a:b] & _LOW).astype(np.int64) for a, b in zip(begins, ends, strict=True)]
 
 
 def _walk(
-    corpus: ShingleSets, index: BandIndex, keys: NDArray[np.uint64], number: int, limits: kernels.Limits
-) -> tuple[kernels.Pairs, kernels.Walk]:
-    leaders = kernels.Leaders(
-        np.empty(len(keys), np.int64),
-        np.empty(len(keys), np.int64),
-        np.empty((len(keys), kernels.BITMAP_WORDS), np.uint64),
-    )
-    pairs = _room_for(_FIRST_ROOM)
-    walked = kernels.Walk(0, 0, 0, 0, 0, 0)
+    indexed: records.Indexed, number: int, keys: NDArray[np.uint64], floor: float, crowd: int
+) -> tuple[records.Pairs, int]:
+    """Compare the members of all buckets of a band but the crowds."""
+    bucket, pairs = bucket_for(crowd), room_for(_FIRST_ROOM)
+    walked = records.Walk(0, 0, 0, 0)
     while True:
-        walked = kernels.Walk(
-            *compiled(kernels.walk)(
-                corpus.sets,
-                index.rows,
-                index.bands,
-                index.bitmaps,
-                keys,
-                number,
-                limits,
-                leaders,
-                pairs,
-                walked,
-            )
-        )
+        walked = records.Walk(*compiled(kernels.walk)(indexed, number, keys, floor, bucket, pairs, walked))
         if walked.start == len(keys):
-            return _moved(pairs, walked.written, room=walked.written), walked
-        pairs = _moved(pairs, walked.written, room=2 * len(pairs.left) + walked.leaders)
-
-
-def _room_for(count: int) -> kernels.Pairs:
-    return kernels.Pairs(np.empty(count, np.int32), np.empty(count, np.int32), np.empty(count, np.float64))
-
-
-def _moved(pairs: kernels.Pairs, count: int, *, room: int) -> kernels.Pairs:
-    moved = _room_for(room)
-    moved.left[:count] = pairs.left[:count]
-    moved.right[:count] = pairs.right[:count]
-    moved.similarity[:count] = pairs.similarity[:count]
-    return moved
+            return moved(pairs, walked.written, room=walked.written), walked.compared
+        pairs = moved(pairs, walked.written, room=2 * len(pairs.left))
 
 
 def _permutations(count: int) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from persona_assets.dedup.edges import Edges
-from persona_assets.dedup.lsh import band_index, sign, verified_pairs
-from persona_assets.dedup.sets import equal_sets, shingle_sets
+from persona_assets.dedup.edges import LISTED, Edges
+from persona_assets.dedup.groups import Groups
+from persona_assets.dedup.lsh import BandIndex, band_index, sign, verified_pairs
+from persona_assets.dedup.sets import ShingleSets, equal_sets, shingle_sets
 from persona_assets.languages import ShingleRule
 
 
@@ -32,18 +33,49 @@ class BandPlan:
 
 
 @dataclass(frozen=True)
+class Dense:
+    """Rows with more duplicates than are listed: boilerplate of which nearly every two variants are alike.
+
+    Attributes:
+        groups: Equal rows; group numbers are places in `index`.
+        places: The groups whose pairs at the threshold are not listed in full, ascending.
+    """
+
+    corpus: ShingleSets
+    groups: Groups
+    index: BandIndex
+    places: NDArray[np.int64]
+
+    def unlisted(self, rows: NDArray[np.int64], threshold: float) -> Edges:
+        """Find duplicates among the given rows, of which no two are listed as such; best rows first.
+
+        Of rows that are still too many to list, each is given with some that come before it.
+        """
+        numbers = self.groups.numbers(rows)
+        places = numbers[np.isin(numbers, self.places)]
+        index = self.index.at(places)
+        found = verified_pairs(self.corpus, index, floor=threshold, threshold=threshold, crowd=LISTED)
+        return self.groups.between(places[found.left], places[found.right], found.similarity)
+
+
+@dataclass(frozen=True)
 class MinHashResult:
     """Verified pairs and how they were found.
 
     Attributes:
         edges: Pairs at or above the floor, with their exact Jaccard similarity.
         plan: The bands used; `plan.recall` holds at the threshold, and less does towards the floor.
-        candidates: Number of distinct pairs whose shingle sets were compared.
+        candidates: How often two shingle sets were compared (a pair may meet in several bands).
+        crowded: Buckets too large for comparing every two of their rows (see `lsh.verified_pairs`):
+            all their pairs at the threshold are listed, those between floor and threshold may not be.
+        dense: Rows with too many duplicates to list them all, or None; see `settled.keep_one`.
     """
 
     edges: Edges
     plan: BandPlan
     candidates: int
+    crowded: int
+    dense: Dense | None
 
 
 def band_plan(threshold: float, permutations: int, recall: float) -> BandPlan:
@@ -109,6 +141,8 @@ def similar_pairs(
     Candidates come from banded MinHash signatures, planned for `recall` at `threshold`; every one is
     verified on the shingle sets themselves. Texts without shingles (empty, emoji, punctuation) are
     alike only where they are equal, with similarity 1. Texts of the same shingles are compared once.
+    Who keeps one of each set of duplicates should do so by `settled.keep_one`, which looks up what
+    `edges` leaves out where nearly all of thousands of texts are duplicates of each other.
 
     Raises:
         ValueError: no band plan reaches `recall` (see `band_plan`).
@@ -119,4 +153,5 @@ def similar_pairs(
     index = band_index(corpus, groups.firsts, plan.bands, plan.rows, permutations)
     found = verified_pairs(corpus, index, floor=floor, threshold=threshold)
     edges = groups.expand(found.left, found.right, found.similarity)
-    return MinHashResult(edges, plan, found.verified)
+    dense = Dense(corpus, groups, index, found.dense) if len(found.dense) else None
+    return MinHashResult(edges, plan, found.compared, found.crowded, dense)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from persona_assets.dedup.embedders import Embedder
 from persona_assets.dedup.evidence import (
@@ -20,6 +19,7 @@ from persona_assets.dedup.evidence import (
     shingle_evidence,
 )
 from persona_assets.dedup.keep import Kept, keep
+from persona_assets.dedup.priority import priority
 from persona_assets.languages import Language
 from persona_assets.settings import DedupSettings
 
@@ -87,20 +87,6 @@ def deduplicate(
         lsh_recall=shingled.recall,
         sources={found.method: found.source for found in (shingled, embedded)},
     )
-
-
-def priority(filtered: pl.DataFrame) -> NDArray[np.int64]:
-    """Order row indices by who stays first: near to a document, sure of its language, then by id."""
-    order = (
-        filtered.with_row_index("index")
-        .sort(
-            pl.col("hop"),
-            -pl.col("language_score").round(3),
-            pl.col("persona_id"),
-        )["index"]
-        .to_numpy()
-    )
-    return order.astype(np.int64)
 
 
 def _losers(fates: Kept, ids: list[str], language: Language, method: str, threshold: float) -> pl.DataFrame:

@@ -7,6 +7,7 @@ import numpy as np
 from persona_assets.dedup.set_kernels import Sets
 
 _SPREAD = np.uint64(0xFF51AFD7ED558CCD)
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # multiples of it spread evenly: few common shingles share a bit
 _HALF = np.uint64(32)
 _DIGIT_BITS, _PASSES = 11, 3
 _DIGITS = 1 << _DIGIT_BITS
@@ -28,13 +29,19 @@ def sign(sets: Sets, rows: Any, hashes: Any, multipliers: Any, increments: Any, 
 def band(signatures: Any, rows: int, out: Any) -> None:
     """Write a 32-bit hash of every band, `rows` values each; the last may wrap round to the first values."""
     width = signatures.shape[1]
+    bands = len(out)
+    values = np.empty(bands, np.uint64)
     for place in range(len(signatures)):
-        for k in range(out.shape[1]):
-            value = np.uint64(k)
-            for at in range(k * rows, (k + 1) * rows):
-                value = (value ^ np.uint64(signatures[place, at % width])) * _SPREAD
-                value ^= value >> _HALF
-            out[place, k] = np.uint32(value)
+        for k in range(bands):
+            values[k] = np.uint64(k)
+        # Value by value, so that the processor works on many bands at a time.
+        for step in range(rows):
+            for k in range(bands):
+                at = k * rows + step
+                value = (values[k] ^ np.uint64(signatures[place, at if at < width else at - width])) * _SPREAD
+                values[k] = value ^ (value >> _HALF)
+        for k in range(bands):
+            out[k, place] = np.uint32(values[k])
 
 
 def bucket_keys(bands: Any, number: int, places: Any, keys: Any, spare: Any) -> Any:
@@ -46,7 +53,7 @@ def bucket_keys(bands: Any, number: int, places: Any, keys: Any, spare: Any) -> 
     counts = np.zeros((_PASSES, _DIGITS), np.int64)
     for k in range(len(places)):
         place = places[k]
-        value = np.uint64(bands[place, number])
+        value = np.uint64(bands[number, place])
         keys[k] = (value << _HALF) | np.uint64(place)
         for step in range(_PASSES):
             counts[step, (value >> np.uint64(_DIGIT_BITS * step)) & np.uint64(_DIGITS - 1)] += 1
@@ -64,6 +71,26 @@ def bucket_keys(bands: Any, number: int, places: Any, keys: Any, spare: Any) -> 
     return keys
 
 
+def long_runs(keys: Any, length: int) -> tuple[list[int], list[int]]:
+    """Find where runs of more than `length` keys of one hash begin and end."""
+    begins, ends = [0 for _ in range(0)], [0 for _ in range(0)]
+    start = 0
+    while start + length < len(keys):
+        if keys[start] >> _HALF != keys[start + length] >> _HALF:
+            # No long run begins here, nor at any other key of this hash.
+            hash_here = keys[start] >> _HALF
+            while keys[start] >> _HALF == hash_here:
+                start += 1
+            continue
+        stop = start + length
+        while stop < len(keys) and keys[stop] >> _HALF == keys[start] >> _HALF:
+            stop += 1
+        begins.append(start)
+        ends.append(stop)
+        start = stop
+    return begins, ends
+
+
 def bitmaps(sets: Sets, rows: Any, out: Any) -> None:
     """Write for every set the parity of its numbers over 256 bits.
 
@@ -73,5 +100,5 @@ def bitmaps(sets: Sets, rows: Any, out: Any) -> None:
         row = rows[place]
         out[place, :] = 0
         for at in range(sets.starts[row], sets.starts[row + 1]):
-            bit = (np.uint64(sets.ids[at]) * _SPREAD) >> np.uint64(56)
+            bit = (np.uint64(sets.ids[at]) * _GOLDEN) >> np.uint64(56)
             out[place, bit >> np.uint64(6)] ^= np.uint64(1) << (bit & np.uint64(63))

@@ -8,7 +8,7 @@ import polars as pl
 from persona_assets.dedup import minhash
 from persona_assets.dedup.evidence import edges_between, stored_evidence
 from persona_assets.dedup.keep import keep
-from persona_assets.dedup.personas import priority
+from persona_assets.dedup.priority import priority
 from persona_assets.dedup.recut import Cut, grid_between, survivors
 from persona_assets.errors import WarehouseError
 from persona_assets.warehouse import Warehouse
