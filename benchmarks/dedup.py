@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import venv
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,14 +100,15 @@ def compare(title: str, texts: Sequence[str], engines: Sequence[Engine]) -> None
             print(f", pairs listed that are none: {len(found - exact.keys())}")
 
 
-def measure(engine: Engine, texts: Sequence[str]) -> dict[str, Any] | None:
+def measure(engine: Engine, texts: Iterable[str]) -> dict[str, Any] | None:
     """Run one engine in its own process; None where its environment cannot be made."""
     python = python_for(engine)
     if python is None:
         return None
     with tempfile.TemporaryDirectory() as folder:
-        source, answer = Path(folder, "texts.json"), Path(folder, "answer.json")
-        source.write_text(json.dumps(texts), encoding="utf-8")
+        source, answer = Path(folder, "texts.jsonl"), Path(folder, "answer.json")
+        with source.open("w", encoding="utf-8") as lines:
+            lines.writelines(f"{json.dumps(text)}\n" for text in texts)
         command = [python, str(HERE / "engines" / engine.script), str(source), str(answer)]
         done = subprocess.run(command, env={**os.environ, **ONE_THREAD}, capture_output=True, check=False)  # noqa: S603
         if done.returncode:
@@ -135,7 +136,7 @@ def growth(largest: int) -> None:
     print(f"\n## growth, synthetic personas\n{'rows':>12}{'CPU s':>9}{'wall s':>9}{'peak MB':>9}{'dropped':>10}")
     rows = 100_000
     while rows <= largest:
-        result = measure(ENGINES[0], personas.synthetic(rows))
+        result = measure(ENGINES[0], personas.stream(rows))
         if result:
             dropped = rows - len(result["kept"])
             print(f"{rows:12,}{result['cpu']:9.2f}{result['wall']:9.2f}{result['peak_mb']:9.0f}{dropped:10,}")

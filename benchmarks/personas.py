@@ -9,6 +9,7 @@ earlier ones with 0 to 35 % of the words replaced, a five-hundredth is one boile
 
 import gzip
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -28,14 +29,16 @@ _REAL_FOLDER = Path(__file__).resolve().parents[2] / "shared" / "data" / "person
 
 def synthetic(rows: int, seed: int = 1) -> list[str]:
     """Make `rows` personas, the same for the same seed."""
+    return list(stream(rows, seed))
+
+
+def stream(rows: int, seed: int = 1) -> Iterator[str]:
+    """Make the same personas without holding all of them."""
     rng = np.random.default_rng(seed)
     vocabulary = _vocabulary(rng)
-    texts: list[str] = []
-    while len(texts) < rows:
-        count = min(_CHUNK_ROWS, rows - len(texts))
-        fresh = [_written(words, rng) for words in _word_lists(count, rng, vocabulary)]
-        texts += _with_duplicates(fresh, rng, vocabulary)
-    return texts
+    for done in range(0, rows, _CHUNK_ROWS):
+        lists = _word_lists(min(_CHUNK_ROWS, rows - done), rng, vocabulary)
+        yield from _with_duplicates([_written(words, rng) for words in lists], rng, vocabulary)
 
 
 def real(*names: str) -> list[str]:

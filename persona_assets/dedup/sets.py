@@ -52,8 +52,17 @@ def shingle_sets(texts: Sequence[str]) -> ShingleSets:
         ids.append(fresh[:written].copy())
         stops[first + 1 : last + 1] += total
         total += written
-    joined = np.concatenate([*ids, np.empty(0, np.int32)])
-    return ShingleSets(kernels.Sets(joined, stops), set_hashes, vocabulary.hashes())
+    return ShingleSets(kernels.Sets(_joined(ids, total), stops), set_hashes, vocabulary.hashes())
+
+
+def _joined(parts: list[NDArray[np.int32]], total: int) -> NDArray[np.int32]:
+    """Join arrays and empty the list on the way, so that there are never two copies of everything."""
+    joined = np.empty(total, np.int32)
+    while parts:
+        part = parts.pop()
+        joined[total - len(part) : total] = part
+        total -= len(part)
+    return joined
 
 
 def equal_sets(corpus: ShingleSets, texts: Sequence[str]) -> Groups:

@@ -208,6 +208,7 @@ def scan(
 
 def _run(classes: Any, lower: Any, text: Any, at: int, stop: int) -> tuple[int, Any, int, Any]:
     """End and key of the run at `at`, how many ideographs it has, and the highest class of the others."""
+    # Indices are unsigned where it counts: a signed one is tested for being negative at each access.
     key = np.uint64(0)
     ideographs, most = 0, np.int64(0)
     while at < stop:
